@@ -1,0 +1,108 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: a folder with ``model.safetensors`` and ``card.json``. Nothing in it is executed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from grasp_ros.errors import CardError, CheckpointError
+from grasp_ros.world_models.base import LatentModel, ModelCard
+from grasp_ros.world_models.jepa import Jepa
+
+CARD_FILE = 'card.json'
+WEIGHTS_FILE = 'model.safetensors'
+SHIPPED = Path(__file__).parent / 'shipped'
+
+# A card names its architecture; only what stands here can be built from a file.
+ARCHITECTURES: dict[str, Callable[[ModelCard], LatentModel]] = {'jepa': Jepa}
+
+
+def shipped_models() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f'*/{CARD_FILE}'))
+
+
+def resolve(model: str | Path) -> Path:
+    """Folder of a checkpoint, given as a shipped model's name or as a path.
+
+    :raises CheckpointError: when neither exists
+    """
+    path = Path(model).expanduser()
+    if (path / CARD_FILE).is_file():
+        return path
+    if str(model) in shipped_models():
+        return SHIPPED / str(model)
+    raise CheckpointError(
+        f'no checkpoint at "{model}": give a folder that holds {CARD_FILE} and {WEIGHTS_FILE}, '
+        f'or one of the shipped models: {", ".join(shipped_models()) or "none"}'
+    )
+
+
+def load_card(model: str | Path) -> ModelCard:
+    """Read the card alone.
+
+    :param model: shipped name or folder
+    :raises CheckpointError: when there is no such checkpoint or the JSON is broken
+    :raises CardError: when the card is incomplete
+    """
+    path = resolve(model) / CARD_FILE
+    try:
+        data = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f'{path}: {error}') from error
+    if not isinstance(data, dict):
+        raise CardError(f'{path}: a card is a JSON object')
+    return ModelCard.from_dict(data)
+
+
+def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentModel:
+    """Build the model that a checkpoint describes, in evaluation mode, without gradients.
+
+    :param model: shipped name or folder
+    :param device: ``cpu``, ``cuda``, ``cuda:1``, …
+    :raises CheckpointError: on a missing, truncated or misshapen file or an unknown architecture
+    :raises CardError: when the card is incomplete
+    """
+    folder = resolve(model)
+    card = load_card(folder)
+    kind = card.architecture.get('type')
+    if kind not in ARCHITECTURES:
+        raise CheckpointError(
+            f'{folder}: architecture "{kind}" is unknown; known: {", ".join(ARCHITECTURES)}'
+        )
+    try:
+        network = ARCHITECTURES[kind](card)
+    except (TypeError, ValueError, KeyError) as error:
+        raise CardError(f'{folder / CARD_FILE}: architecture: {error}') from error
+    path = folder / WEIGHTS_FILE
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f'{path}: {error}') from error
+    bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise CheckpointError(f'{path}: values that are not finite in {", ".join(bad)}')
+    return network.to(device).eval().requires_grad_(False)
+
+
+def save(model: LatentModel, folder: str | Path) -> None:
+    """Write weights and card; :func:`load` gives the same model back.
+
+    :raises CheckpointError: when the folder cannot be written
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+        save_file(weights, folder / WEIGHTS_FILE)
+        card = json.dumps(model.card.to_dict(), indent=2) + '\n'
+        (folder / CARD_FILE).write_text(card, encoding='utf-8')
+    except OSError as error:
+        raise CheckpointError(f'{folder}: {error}') from error
