@@ -215,6 +215,8 @@ class WorldModel(Protocol):
     """
 
     card: ModelCard
+    weights: Tensor
+    """Non-negative weights of the squared residual, broadcastable to a latent (per block)."""
 
     @property
     def device(self) -> torch.device:

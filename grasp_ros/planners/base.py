@@ -1,0 +1,162 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a planner: a problem, a warm start and a deadline in, a plan out.
+
+Symbols as in :mod:`grasp_ros.world_models.base`; T is the horizon in model steps, R the number
+of restarts. A planner is a pure function of what it is handed: the warm start is data, and the
+random numbers depend on ``(config.seed, problem.tick)`` alone, so that a solve can be replayed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ActionLimits:
+    """What a command may be; the planner keeps it inside its loop, the gate checks it again.
+
+    :param low: ``[A]``, smallest values, in the card's units
+    :param high: ``[A]``, largest values
+    :param max_change: ``[A]``, largest change from one control step to the next, or None
+    """
+
+    low: Tensor
+    high: Tensor
+    max_change: Tensor | None = None
+
+    @property
+    def half_range(self) -> Tensor:
+        """``[A]``: the unit in which planners measure steps and noise of actions."""
+        return (self.high - self.low) / 2
+
+    def project(self, actions: Tensor, previous_action: Tensor) -> Tensor:
+        """Nearest-by-entry sequences that keep bounds and rate limit.
+
+        The rate limit uses that the smallest and the largest d-Lipschitz functions around a
+        sequence, ``min_s(a_s + d|t-s|)`` and ``max_s(a_s - d|t-s|)``, are d-Lipschitz, that so is
+        their mean, and that clamping to a bound or to the cone around the last command keeps it.
+
+        :param actions: ``[N, T, k, A]``
+        :param previous_action: ``[A]``, the last command sent
+        :return: ``[N, T, k, A]``
+        """
+        if self.max_change is not None:
+            flat = actions.flatten(1, 2)
+            steps = torch.arange(flat.shape[1], device=flat.device, dtype=flat.dtype)
+            reach = (steps[:, None] - steps[None, :]).abs()[:, :, None] * self.max_change
+            lower = (flat[:, None] + reach).amin(dim=2)
+            upper = (flat[:, None] - reach).amax(dim=2)
+            cone = (steps[:, None] + 1) * self.max_change
+            flat = torch.clamp((lower + upper) / 2, previous_action - cone, previous_action + cone)
+            actions = flat.reshape(actions.shape)
+        return torch.clamp(actions, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where the robot is, where it should go, and what it may do.
+
+    :param context: ``[H, *latent]``, oldest first; the last entry is s_0
+    :param past_actions: ``[H - 1, k, A]``, the blocks that led to s_0
+    :param goal: ``[*latent]``
+    :param limits: bounds and rate limit
+    :param previous_action: ``[A]``, the last command sent; the rate limit counts from it
+    :param safe_action: ``[A]``, the command that stops the robot (zeros for velocities)
+    :param tick: number of the control tick; picks the random numbers of this solve
+    """
+
+    context: Tensor
+    past_actions: Tensor
+    goal: Tensor
+    limits: ActionLimits
+    previous_action: Tensor
+    safe_action: Tensor
+    tick: int = 0
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """A start for the next solve, already shifted to the present.
+
+    :param actions: ``[T, k, A]``
+    :param states: lifted states s_1 … s_T, ``[T, *latent]``; None to redraw them
+    """
+
+    actions: Tensor
+    states: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a solve gave; the best by rollout cost (:func:`~grasp_ros.planners.rollout.plan_cost`).
+
+    :param actions: ``[T, k, A]`` in the card's units
+    :param states: lifted states s_1 … s_T, ``[T, *latent]``
+    :param rollout: predicted latents under ``actions``, ``[T, *latent]``
+    :param cost: rollout cost of ``actions``
+    :param candidate_costs: rollout costs of all candidates, ``[M]``
+    :param iterations: iterations that were done
+    :param stopped: why the solve ended: ``iterations`` or ``deadline``
+    :param source: which candidate won: ``solve``, ``warm_start`` or ``safe_action``
+    """
+
+    actions: Tensor
+    states: Tensor
+    rollout: Tensor
+    cost: float
+    candidate_costs: Tensor
+    iterations: int
+    stopped: str
+    source: str
+
+
+class Deadline:
+    """A point on a steady clock by which a solve must be over.
+
+    The cost of what is left to do is measured as it is done, so that a solver stops in time
+    instead of one iteration late.
+
+    :param expires_sec: value of ``clock()`` at which time is up; None for no limit
+    :param clock: a steady clock in seconds
+    """
+
+    def __init__(
+        self, expires_sec: float | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._expires_sec = expires_sec
+        self._clock = clock
+
+    def allows(self, cost_sec: float = 0.0) -> bool:
+        """Whether work that takes ``cost_sec`` still ends in time."""
+        return self._expires_sec is None or self._clock() + cost_sec < self._expires_sec
+
+    def now(self) -> float:
+        """The deadline's clock, seconds."""
+        return self._clock()
+
+
+class Planner(Protocol):
+    """Something that finds actions for the model it was made with.
+
+    ``name`` is how parameters and statistics call it; ``horizon`` is T in model steps.
+    """
+
+    name: str
+
+    @property
+    def horizon(self) -> int: ...
+
+    def solve(
+        self, problem: Problem, warm_start: WarmStart | None, deadline: Deadline
+    ) -> Plan:
+        """Plan from the present latent to the goal.
+
+        :raises SolveError: when latents, costs or gradients are not finite
+        """

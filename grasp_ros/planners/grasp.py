@@ -1,0 +1,268 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""GRASP, the Gradient RelAxed Stochastic Planner (arXiv 2602.00475), made for a control loop.
+
+The intermediate latents s_1 … s_{T-1} are decision variables beside the actions. With
+p_t = F(s_t, a_t) for all t and all restarts in ONE batched call, one iteration on the lifted
+energy ``L = sum_t |F(sg(s_t), a_t) - s_{t+1}|^2 + gamma sum_t c(F(sg(s_t), a_t), g)`` is
+
+    states    s_{t+1} <- s_{t+1} + alpha (p_t - s_{t+1}) + sigma xi,   xi ~ N(0, I), t = 0 … T-2
+    actions   a_t     <- a_t - eta Adam( J_a F(s_t, a_t)^T [dc(p_t, s_{t+1}) + gamma dc(p_t, g)] )
+
+where sg is the stop-gradient. The state step is the closed form of a gradient step with
+alpha = 2 eta_s, so no autograd runs through the states; the action step is one vector-Jacobian
+product. s_0 and s_T = g are never moved. Norms are means over the latent's entries in units of
+the card's ``latent_scale``; action steps are in units of half the action range.
+
+What the paper leaves open, and what is done here:
+
+- *Ranking.* :func:`grasp_ros.planners.rollout.plan_cost`, terminal plus running. The final
+  iterates compete with the shifted previous plan and with standing still, in one batched rollout,
+  so that the answer is never worse than either.
+- *Optimiser moments* start at zero in every solve.
+- *Sync* keeps the lifted states as they were, as the author does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grasp_ros.errors import ConfigError
+from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart
+from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
+from grasp_ros.planners.sampling import correlated_noise, generator
+from grasp_ros.world_models.base import WorldModel
+
+ADAM_BETAS = (0.9, 0.999)
+ADAM_EPSILON = 1e-12  # below any gradient that matters: costs are means over a latent
+
+
+@dataclass(frozen=True)
+class GraspConfig:
+    """Settings of :class:`Grasp`; all dimensionless.
+
+    :param horizon: T, model steps that are planned
+    :param iterations: lifted iterations in one solve
+    :param restarts: R, starts that are refined side by side in one batch
+    :param noise_scale: sigma, noise on the lifted states in units of the latent's scale; 0 = none
+    :param action_rate: eta, Adam rate of the actions in units of half the action range
+    :param state_rate: alpha = 2 eta_s in (0, 1]; 1 is a Jacobi rollout
+    :param goal_weight: gamma, weight of the dense goal term
+    :param running_weight: weight of the running term in the cost that ranks plans
+    :param sync_every: iterations between two syncs; 0 = no sync
+    :param sync_steps: gradient steps through the serial rollout in one sync
+    :param sync_rate: Adam rate of these steps, in units of half the action range
+    :param restart_spread: standard deviation of the correlated action noise that the restarts
+        after the second start from, in units of half the action range
+    :param seed: of the noise and of the restarts
+    :raises ConfigError: when a value is out of range
+    """
+
+    horizon: int = 40
+    iterations: int = 10
+    restarts: int = 1
+    noise_scale: float = 0.01
+    action_rate: float = 0.05
+    state_rate: float = 0.5
+    goal_weight: float = 1.0
+    running_weight: float = 1.0
+    sync_every: int = 0
+    sync_steps: int = 3
+    sync_rate: float = 0.05
+    restart_spread: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (('horizon', 1), ('iterations', 1), ('restarts', 1), ('sync_every', 0)):
+            if getattr(self, name) < low:
+                raise ConfigError(f'{name} must be at least {low}, is {getattr(self, name)}')
+        for name in ('noise_scale', 'action_rate', 'goal_weight', 'running_weight', 'sync_rate'):
+            if not 0 <= getattr(self, name) < float('inf'):
+                raise ConfigError(f'{name} must be finite and >= 0, is {getattr(self, name)}')
+        if not 0 < self.state_rate <= 1:
+            raise ConfigError(f'state_rate must lie in (0, 1], is {self.state_rate}')
+
+
+class Grasp:
+    """The planner of :class:`GraspConfig` on one world model.
+
+    :param model: the world model F
+    :param config: settings
+    """
+
+    name = 'grasp'
+
+    def __init__(self, model: WorldModel, config: GraspConfig) -> None:
+        self.model = model
+        self.config = config
+        self._ranking_sec = 0.0  # measured cost of the final rollout, kept for the deadline only
+
+    @property
+    def horizon(self) -> int:
+        """T, model steps."""
+        return self.config.horizon
+
+    @torch.no_grad()
+    def solve(
+        self, problem: Problem, warm_start: WarmStart | None, deadline: Deadline
+    ) -> Plan:
+        """Refine the warm start, or a noised straight line, until iterations or time are up.
+
+        :param warm_start: actions ``[T, k, A]`` and lifted states ``[T, *latent]``, or None
+        :raises SolveError: when no candidate has a finite cost
+        """
+        config, model = self.config, self.model
+        random = generator(model.device, seed=config.seed, tick=problem.tick)
+        actions = self._start_actions(problem, warm_start, random)
+        latents = self._start_latents(problem, warm_start, random)
+        moments = (torch.zeros_like(actions), torch.zeros_like(actions))
+        iterations, longest_sec = 0, 0.0
+        while iterations < config.iterations:
+            started_sec = deadline.now()
+            if iterations and not deadline.allows(longest_sec + self._ranking_sec):
+                break
+            self._iterate(problem, latents, actions, moments, iterations, random)
+            iterations += 1
+            if config.sync_every and iterations % config.sync_every == 0:
+                actions = self._sync(problem, actions)
+            longest_sec = max(longest_sec, deadline.now() - started_sec)
+        started_sec = deadline.now()
+        history = problem.context.shape[0]
+        plan = best_plan(
+            model,
+            problem,
+            actions,
+            latents[:, history:],
+            warm_start,
+            running_weight=config.running_weight,
+            iterations=iterations,
+            stopped='iterations' if iterations == config.iterations else 'deadline',
+        )
+        self._ranking_sec = deadline.now() - started_sec
+        return plan
+
+    def _start_actions(
+        self, problem: Problem, warm_start: WarmStart | None, random: torch.Generator
+    ) -> Tensor:
+        """``[R, T, k, A]``: the warm start, a cold start, and correlated samples around the first.
+
+        The second restart is always cold, so that a warm start in a poor basin is left again.
+        """
+        config = self.config
+        block = self.model.card.action_block
+        still = problem.safe_action.expand(config.horizon, block, -1)
+        first = still if warm_start is None else warm_start.actions
+        starts = first.expand(config.restarts, *first.shape).clone()
+        if config.restarts > 1:
+            starts[1] = still
+        if config.restarts > 2:
+            spread = config.restart_spread * problem.limits.half_range
+            starts[2:] += spread * correlated_noise(starts[2:], random)
+        return problem.limits.project(starts, problem.previous_action)
+
+    def _start_latents(
+        self, problem: Problem, warm_start: WarmStart | None, random: torch.Generator
+    ) -> Tensor:
+        """``[R, H + T, *latent]``: context, lifted states s_1 … s_{T-1}, and s_T = g."""
+        config = self.config
+        present, goal = problem.context[-1], problem.goal
+        fraction = torch.arange(1, config.horizon + 1, device=goal.device) / config.horizon
+        fraction = fraction.reshape(-1, *[1] * goal.dim()).to(goal.dtype)
+        line = present + fraction * (goal - present)
+        states = line.expand(config.restarts, *line.shape).clone()
+        states += self._noise(states, random)
+        if warm_start is not None and warm_start.states is not None:
+            states[0] = warm_start.states
+            states[2:] = warm_start.states
+        states[:, -1] = goal
+        context = problem.context.expand(config.restarts, *problem.context.shape)
+        return torch.cat((context, states), dim=1)
+
+    def _noise(self, like: Tensor, random: torch.Generator) -> Tensor | float:
+        sigma = self.config.noise_scale * self.model.card.latent_scale
+        if sigma == 0:
+            return 0.0
+        return sigma * torch.randn(like.shape, generator=random, device=like.device)
+
+    def _iterate(
+        self,
+        problem: Problem,
+        latents: Tensor,
+        actions: Tensor,
+        moments: tuple[Tensor, Tensor],
+        iteration: int,
+        random: torch.Generator,
+    ) -> None:
+        """One lifted iteration, in place on ``latents[:, H:-1]`` and ``actions``."""
+        config, model = self.config, self.model
+        restarts, horizon = actions.shape[:2]
+        history = problem.context.shape[0]
+        context, blocks = self._windows(problem, latents, actions)
+        predicted, pullback = model.predict_with_vjp(context, blocks)
+        targets = latents[:, history:]
+        cotangent = self._residual_gradient(predicted, targets.flatten(0, 1))
+        cotangent += config.goal_weight * model.cost_gradient(predicted, problem.goal)
+        gradient = self._fold(pullback(cotangent), restarts, horizon)
+        states = targets[:, :-1]
+        states += config.state_rate * (predicted.reshape(targets.shape)[:, :-1] - states)
+        states += self._noise(states, random)
+        step = adam_step(gradient, moments, iteration)
+        actions -= config.action_rate * problem.limits.half_range * step
+        actions.copy_(problem.limits.project(actions, problem.previous_action))
+
+    def _residual_gradient(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Gradient of ``mean_i w_i ((p_i - s_i) / scale)^2`` with respect to p."""
+        factor = 2.0 / (predicted[0].numel() * self.model.card.latent_scale**2)
+        return (predicted - targets) * (factor * self.model.weights)
+
+    def _windows(self, problem: Problem, latents: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Context ``[R T, H, *latent]`` and blocks ``[R T, H, k, A]`` of every step at once."""
+        horizon = actions.shape[1]
+        history = problem.context.shape[0]
+        if history == 1:
+            context = latents[:, :horizon].flatten(0, 1).unsqueeze(1)
+            return context, actions.flatten(0, 1).unsqueeze(1)
+        past = problem.past_actions.expand(actions.shape[0], *problem.past_actions.shape)
+        blocks = torch.cat((past, actions), dim=1)
+        context = latents[:, :-1].unfold(1, history, 1).movedim(-1, 2)
+        return context.flatten(0, 1), blocks.unfold(1, history, 1).movedim(-1, 2).flatten(0, 1)
+
+    def _fold(self, gradient: Tensor, restarts: int, horizon: int) -> Tensor:
+        """Sum over the windows that an action block occurs in: the adjoint of :meth:`_windows`."""
+        history = gradient.shape[1]
+        gradient = gradient.reshape(restarts, horizon, *gradient.shape[1:])
+        total = gradient[:, :, -1].clone() if history > 1 else gradient[:, :, 0]
+        for back in range(1, min(history, horizon)):
+            total[:, :-back] += gradient[:, back:, history - 1 - back]
+        return total
+
+    def _sync(self, problem: Problem, actions: Tensor) -> Tensor:
+        """Gradient steps on the actions alone through the serial rollout, on c(s_T, g)."""
+        config, model = self.config, self.model
+        moments = (torch.zeros_like(actions), torch.zeros_like(actions))
+        for step in range(config.sync_steps):
+            with torch.enable_grad():
+                leaf = actions.detach().requires_grad_(True)
+                terminal = rollout(model, problem, leaf)
+                loss = plan_cost(model, problem.goal, terminal[:, -1:], 0.0).sum()
+                gradient = torch.autograd.grad(loss, leaf)[0]
+            descent = adam_step(gradient, moments, step)
+            actions = actions - config.sync_rate * problem.limits.half_range * descent
+            actions = problem.limits.project(actions, problem.previous_action)
+        return actions
+
+
+def adam_step(gradient: Tensor, moments: tuple[Tensor, Tensor], iteration: int) -> Tensor:
+    """Direction of an Adam step (arXiv 1412.6980, algorithm 1); moments are updated in place.
+
+    :param iteration: number of steps already taken with these moments
+    """
+    first, second = moments
+    first.lerp_(gradient, 1 - ADAM_BETAS[0])
+    second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
+    first_factor = 1 / (1 - ADAM_BETAS[0] ** (iteration + 1))
+    second_factor = 1 / (1 - ADAM_BETAS[1] ** (iteration + 1))
+    return first * first_factor / ((second * second_factor).sqrt() + ADAM_EPSILON)

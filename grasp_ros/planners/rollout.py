@@ -1,0 +1,107 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Serial rollouts of the world model, and the cost that ranks plans."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grasp_ros.errors import SolveError
+from grasp_ros.planners.base import Plan, Problem, WarmStart
+from grasp_ros.world_models.base import WorldModel
+
+
+def rollout(model: WorldModel, problem: Problem, actions: Tensor) -> Tensor:
+    """Predict the latents that action sequences lead to, one model call for each step.
+
+    :param actions: ``[N, T, k, A]``
+    :return: ``[N, T, *latent]``, the latents s_1 … s_T
+    """
+    count, horizon = actions.shape[:2]
+    history = problem.context.shape[0]
+    context = problem.context.expand(count, *problem.context.shape)
+    if history == 1:
+        latents = []
+        for t in range(horizon):
+            latent = model.predict(context, actions[:, t : t + 1])
+            latents.append(latent)
+            context = latent.unsqueeze(1)
+        return torch.stack(latents, dim=1)
+    past = problem.past_actions.expand(count, *problem.past_actions.shape)
+    blocks = torch.cat((past, actions), dim=1)
+    sequence = [context[:, i] for i in range(history)]
+    for t in range(horizon):
+        window = torch.stack(sequence[t : t + history], dim=1)
+        sequence.append(model.predict(window, blocks[:, t : t + history]))
+    return torch.stack(sequence[history:], dim=1)
+
+
+def plan_cost(model: WorldModel, goal: Tensor, latents: Tensor, running_weight: float) -> Tensor:
+    """Cost that ranks plans: J = c(s_T, g) + w mean_t c(s_t, g).
+
+    The paper leaves its "true rollout cost" open. The terminal term alone stalls in receding
+    horizon (the goal stays T steps away for ever); the running term rewards getting there.
+
+    :param latents: ``[N, T, *latent]``, a rollout
+    :param running_weight: w, dimensionless
+    :return: ``[N]``
+    """
+    count, horizon = latents.shape[:2]
+    costs = model.cost(latents.flatten(0, 1), goal).reshape(count, horizon)
+    return costs[:, -1] + running_weight * costs.mean(dim=1)
+
+
+def best_plan(
+    model: WorldModel,
+    problem: Problem,
+    actions: Tensor,
+    states: Tensor,
+    warm_start: WarmStart | None,
+    *,
+    running_weight: float,
+    iterations: int,
+    stopped: str,
+) -> Plan:
+    """Rank what a solve found against the shifted previous plan and against standing still.
+
+    All candidates are rolled out in one batch, so the guarantee "never worse than either" costs
+    two more rows, not two more rollouts.
+
+    :param actions: ``[R, T, k, A]``, what the solve found
+    :param states: ``[R, T, *latent]``, its lifted states
+    :raises SolveError: when no candidate has a finite cost
+    """
+    restarts, horizon, block = actions.shape[:3]
+    still = problem.safe_action.expand(1, horizon, block, -1)
+    rows = [actions, still]
+    if warm_start is not None:
+        rows.append(warm_start.actions.unsqueeze(0))
+    candidates = torch.cat(rows)
+    candidates[restarts:] = problem.limits.project(candidates[restarts:], problem.previous_action)
+    latents = rollout(model, problem, candidates)
+    costs = plan_cost(model, problem.goal, latents, running_weight)
+    usable = torch.isfinite(costs) & torch.isfinite(candidates).flatten(1).all(dim=1)
+    if not usable.any():
+        raise SolveError('no candidate plan has a finite cost: the model or its input is not finite')
+    ranked = costs.masked_fill(~usable, float('inf'))
+    best = int(ranked.argmin())
+    if best < restarts:
+        source, lifted = 'solve', states[best]
+    elif best == restarts:
+        source, lifted = 'safe_action', latents[best]
+    else:
+        source = 'warm_start'
+        lifted = latents[best] if warm_start.states is None else warm_start.states
+    if not torch.isfinite(lifted).all():
+        lifted = latents[best]
+    return Plan(
+        actions=candidates[best].clone(),
+        states=lifted.clone(),
+        rollout=latents[best],
+        cost=float(costs[best]),
+        candidate_costs=costs,
+        iterations=iterations,
+        stopped=stopped,
+        source=source,
+    )
