@@ -1,0 +1,270 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The two rooms as a gymnasium-style world (gymnasium itself is not needed)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from grasp_ros.errors import GraspError
+from grasp_ros.sim.geometry import DiscGeometry
+from grasp_ros.sim.mjcf import to_mjcf
+from grasp_ros.sim.raycast import RayCamera
+from grasp_ros.sim.scene import Scene, two_rooms
+
+_TIME_TOLERANCE = 1e-9
+
+
+class WorldInputError(GraspError, ValueError):
+    """An action, place or time that the world cannot take; its state is unchanged."""
+
+    code = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """
+    One episode to drive.
+
+    :param start: place of the robot's centre, (x, y) in m.
+    :param goal: place to reach, (x, y) in m, in another room.
+    :param path_length: length of the shortest way round the walls, in m.
+    """
+
+    start: tuple[float, float]
+    goal: tuple[float, float]
+    path_length: float
+
+
+class TwoRooms:
+    """
+    A disc that is driven by velocity through two rooms joined by a door.
+
+    The world has no goal of its own: `reward` is always 0 and no episode ends by itself. The
+    caller, which knows the task, scores with `position` and `path_length`.
+
+    :param scene: the world; the two rooms unless stated.
+    :param image_size: width and height of the observed picture in pixels; the scene's unless
+        stated.
+    """
+
+    def __init__(self, *, scene: Scene | None = None, image_size: int | None = None) -> None:
+        self.scene = two_rooms() if scene is None else scene
+        self.image_size = self.scene.camera.size if image_size is None else image_size
+        self.geometry = DiscGeometry(self.scene)
+        self._model = mujoco.MjModel.from_xml_string(to_mjcf(self.scene))
+        self._data = mujoco.MjData(self._model)
+        self._still = mujoco.MjData(self._model)
+        self._cameras: dict[int, RayCamera] = {}
+        self._camera(self.image_size)
+        self._debt_sec = 0.0
+        self._rng = np.random.default_rng()
+        self.reset(seed=0)
+
+    @property
+    def position(self) -> np.ndarray:
+        """Place of the robot's centre: float64 [2] in m, a copy. Ground truth, for scoring."""
+        return self._data.qpos.copy()
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """Velocity of the robot's centre: float64 [2] in m/s, a copy."""
+        return self._data.qvel.copy()
+
+    @property
+    def time_sec(self) -> float:
+        """Simulated time since the last reset in s."""
+        return float(self._data.time)
+
+    @property
+    def max_speed(self) -> float:
+        """Largest velocity of each axis in m/s."""
+        return self.scene.robot.max_speed
+
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+              ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """
+        Place the robot at rest.
+
+        :param seed: of the random start; without it the last seed's sequence goes on.
+        :param options: `start`, (x, y) in m, for a given start.
+        :returns: observation and info as in `step`.
+        :raises WorldInputError: when the start is not a free place, or an option is unknown.
+        """
+        options = dict(options or {})
+        start = options.pop('start', None)
+        if options:
+            raise WorldInputError(f'unknown options {sorted(options)}; known: start')
+        if start is not None:
+            start = self._free_place(start, 'start')
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        if start is None:
+            start = self.sample_place(self._rng)
+        mujoco.mj_resetData(self._model, self._data)
+        self._data.qpos[:] = start
+        mujoco.mj_forward(self._model, self._data)
+        self._debt_sec = 0.0
+        return self._observe()
+
+    def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict]:
+        """
+        Hold a velocity for one model step.
+
+        :param action: velocity along x and y in m/s, [2]; beyond the limit it saturates.
+        :returns: observation `{'image': uint8 [size, size, 3]}`, reward 0, terminated and
+            truncated False, info `{'position': [2] in m, 'time_sec': float}`.
+        :raises WorldInputError: for a wrong shape or a value that is not finite.
+        """
+        self.drive(action)
+        self.advance(self.scene.step_sec)
+        observation, info = self._observe()
+        return observation, 0.0, False, False, info
+
+    def drive(self, velocity: Any) -> None:
+        """
+        Set the velocity that `advance` holds.
+
+        :param velocity: along x and y in m/s, [2]; beyond the limit it saturates.
+        :raises WorldInputError: for a wrong shape or a value that is not finite.
+        """
+        limit = self.max_speed
+        self._data.ctrl[:] = np.clip(_pair(velocity, 'velocity'), -limit, limit)
+
+    def advance(self, duration_sec: float) -> None:
+        """
+        Let time pass, the velocity of `drive` held.
+
+        What does not fill a physics step is kept for the next call, so that many short calls
+        take as long as one long one.
+
+        :param duration_sec: in s, not negative.
+        :raises WorldInputError: for a duration that is negative or not finite.
+        """
+        if not np.isfinite(duration_sec) or duration_sec < 0:
+            raise WorldInputError(f'time cannot pass by {duration_sec!r} s')
+        self._debt_sec += float(duration_sec)
+        steps = int((self._debt_sec + _TIME_TOLERANCE) / self.scene.physics_step_sec)
+        self._debt_sec -= steps * self.scene.physics_step_sec
+        if steps:
+            mujoco.mj_step(self._model, self._data, steps)
+            # mj_step leaves the geoms where they were before its last integration.
+            mujoco.mj_kinematics(self._model, self._data)
+
+    def render(self, *, size: int | None = None) -> np.ndarray:
+        """
+        The overhead camera's picture.
+
+        :param size: width and height in pixels; `image_size` unless stated.
+        :returns: uint8 [size, size, 3], red, green, blue; its x is the world's x, its y is -y.
+        """
+        return self._camera(size).render(self._data)
+
+    def render_at(self, x: float, y: float, *, size: int | None = None) -> np.ndarray:
+        """
+        The picture with the robot elsewhere, for example at a goal; the robot is not moved.
+
+        :param x: in m.
+        :param y: in m.
+        :param size: as in `render`.
+        :raises WorldInputError: when the place is not free.
+        """
+        self._still.qpos[:] = self._free_place((x, y), 'place')
+        mujoco.mj_kinematics(self._model, self._still)
+        return self._camera(size).render(self._still)
+
+    def to_pixel(self, x: float, y: float, *, size: int | None = None) -> tuple[float, float]:
+        """
+        Where a point of the floor appears: column and row in pixels, from the upper left corner.
+
+        :param x: in m.
+        :param y: in m.
+        :param size: as in `render`.
+        """
+        camera = self.scene.camera
+        scale = (size or self.image_size) / 2
+        reach = camera.position[2] * np.tan(np.radians(camera.fov_deg) / 2)
+        return (scale * (1 + (x - camera.position[0]) / reach),
+                scale * (1 - (y - camera.position[1]) / reach))
+
+    def is_free(self, x: float, y: float) -> bool:
+        """Whether the robot fits at a place in m."""
+        place = np.array([x, y], dtype=np.float64)
+        return bool(np.isfinite(place).all() and self.geometry.is_free(place))
+
+    def is_blocked(self, start: Any, goal: Any) -> bool:
+        """Whether a wall is in the way of the robot on the straight line between two places."""
+        return bool(self.geometry.is_blocked(self._free_place(start, 'start'),
+                                             self._free_place(goal, 'goal')))
+
+    def path_length(self, start: Any, goal: Any) -> float:
+        """Length in m of the robot's shortest way between two free places, round the walls."""
+        return float(self.geometry.path_length(self._free_place(start, 'start'),
+                                               self._free_place(goal, 'goal')))
+
+    def sample_place(self, rng: np.random.Generator, *, room: str | None = None) -> np.ndarray:
+        """
+        A free place, evenly distributed.
+
+        :param rng: source of randomness.
+        :param room: name of a room of the scene; anywhere unless stated.
+        :returns: float64 [2] in m.
+        """
+        if room is None:
+            low, high = np.zeros(2), np.full(2, self.scene.size)
+        else:
+            area = self.scene.room(room)
+            low, high = np.array(area.low), np.array(area.high)
+        while True:
+            place = rng.uniform(low, high)
+            if self.geometry.is_free(place):
+                return place
+
+    def sample_task(self, rng: np.random.Generator) -> Task:
+        """
+        A start and a goal in different rooms, with a wall in the way of the straight line.
+
+        :param rng: source of randomness; equal generators give equal tasks.
+        """
+        names = [room.name for room in self.scene.rooms]
+        while True:
+            first, second = rng.permutation(len(names))[:2]
+            start = self.sample_place(rng, room=names[first])
+            goal = self.sample_place(rng, room=names[second])
+            if self.geometry.is_blocked(start, goal):
+                length = float(self.geometry.path_length(start, goal))
+                return Task(start=tuple(start.tolist()), goal=tuple(goal.tolist()),
+                            path_length=length)
+
+    def _observe(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        info = {'position': self.position, 'time_sec': self.time_sec}
+        return {'image': self.render()}, info
+
+    def _camera(self, size: int | None) -> RayCamera:
+        size = self.image_size if size is None else size
+        if size not in self._cameras:
+            self._cameras[size] = RayCamera(model=self._model, scene=self.scene, size=size)
+        return self._cameras[size]
+
+    def _free_place(self, place: Any, what: str) -> np.ndarray:
+        place = _pair(place, what)
+        if not self.geometry.is_free(place):
+            raise WorldInputError(
+                f'{what} ({place[0]:.3f}, {place[1]:.3f}) m is not free: the robot, of radius '
+                f'{self.scene.robot.radius} m, would stand in a wall or outside the world')
+        return place
+
+
+def _pair(value: Any, what: str) -> np.ndarray:
+    try:
+        pair = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise WorldInputError(f'{what} must be two numbers, got {value!r}') from error
+    if pair.shape != (2,):
+        raise WorldInputError(f'{what} must be two numbers, got shape {pair.shape}')
+    if not np.isfinite(pair).all():
+        raise WorldInputError(f'{what} must be finite, got {pair.tolist()}')
+    return pair
