@@ -1,0 +1,58 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `grasp-ros`: a table of commands, each imported only when it is called.
+
+So `grasp-ros --help` answers at once, and a command needs no more than its own extra.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+# Name: (module:attribute of a click command, its line in `grasp-ros --help`).
+COMMANDS = {
+    'demo': ('grasp_ros.node.demo:command', 'Drive to goals in the embedded world, over ROS 2.'),
+    'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
+    'train': ('grasp_ros.training.train:command', 'Train a world model from random-walk data.'),
+}
+# What to install when an import fails.
+EXTRAS = {
+    'matplotlib': 'train',
+    'mujoco': 'sim',
+    'PIL': 'train',
+    'rclpy': 'ros',
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx):
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx, cmd_name):
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(':')
+        try:
+            return getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get((error.name or '').partition('.')[0])
+            if extra is None:
+                raise
+            hint = f"pip install 'grasp_ros[{extra}]'"
+            if extra == 'ros':
+                hint += ', or source a ROS 2 installation'
+            raise click.ClickException(f'{cmd_name} needs {error.name}: {hint}') from error
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section('Commands'):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LazyGroup, context_settings={'help_option_names': ['-h', '--help']})
+@click.version_option(package_name='grasp_ros', prog_name='grasp_ros')
+def main():
+    """GRASP planning with learned world models, as a receding horizon controller for ROS 2."""
