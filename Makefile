@@ -57,8 +57,9 @@ $(VENV)/.installed: CMakeLists.txt constraints.txt package.xml pyproject.toml se
 	@command -v g++ > /dev/null || \
 		{ echo 'g++ is missing, the messages need it: install g++' >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	GRASP_ROS_MESSAGES=1 $(BIN)/python -m pip install --no-input --disable-pip-version-check \
-		$(PIP_ARGS) -c constraints.txt -e '.[ros,sim,train,dev]'
+	GRASP_ROS_MESSAGES=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(BIN)/python -m pip install --no-input --disable-pip-version-check \
+		$(PIP_ARGS) -e '.[ros,sim,train,dev]'
 	@touch $@
 
 # The installation of the sources copies these, and they change more often than its inputs.
