@@ -137,7 +137,7 @@ class Controller:
         return self._goal
 
     def reset(self) -> None:
-        """Forget frames, commands and the plan (a reset simulator, a new episode); keep the goal."""
+        """Forget frames, commands and the plan (new episode, simulator reset), not the goal."""
         self._history = History(self.model.card, self.safe_action)
         self._step = 0
         self._frame_step = 0

@@ -32,22 +32,29 @@ def shift(
     :param elapsed_steps: j >= 0, control steps since the plan's s_0
     :param horizon: T of the next solve, model steps
     :param goal: ``[*latent]``
-    :param mode: ``full``, ``actions`` (lifted states are redrawn) or ``none``
+    :param mode: ``full``, ``none``, or ``actions``: start from the plan that was sent, as planners
+        without lifted states do, and redraw the lifted states
     :return: None when nothing of the plan is left, or in mode ``none``
     """
     old_horizon, block, size = plan.actions.shape
     if mode == 'none' or elapsed_steps >= old_horizon * block:
         return None
-    flat = plan.actions.reshape(-1, size)
-    index = torch.arange(horizon * block, device=flat.device) + elapsed_steps
-    actions = flat[index.clamp(max=len(flat) - 1)].reshape(horizon, block, size)
+    device = plan.actions.device
+    index = torch.arange(horizon * block, device=device) + elapsed_steps
+    index = index.clamp(max=old_horizon * block - 1)
+
+    def moved(actions: Tensor) -> Tensor:
+        return actions.reshape(-1, size)[index].reshape(horizon, block, size)
+
+    incumbent = moved(plan.actions)
     if mode == 'actions':
-        return WarmStart(actions=actions)
+        return WarmStart(actions=incumbent, states=None, incumbent=incumbent)
     whole, part = divmod(elapsed_steps, block)
-    steps = torch.arange(horizon, device=flat.device) + whole
-    known = torch.cat((plan.states, goal.unsqueeze(0)))
-    early = known[steps.clamp(max=old_horizon)]
-    if part == 0:
-        return WarmStart(actions=actions, states=early)
-    late = known[(steps + 1).clamp(max=old_horizon)]
-    return WarmStart(actions=actions, states=torch.lerp(early, late, part / block))
+    steps = torch.arange(horizon, device=device) + whole
+    known = torch.cat((plan.iterate_states, goal.unsqueeze(0)))
+    states = known[steps.clamp(max=old_horizon)]
+    if part:
+        following = known[(steps + 1).clamp(max=old_horizon)]
+        states = torch.lerp(states, following, part / block)
+    actions = moved(plan.iterate_actions)
+    return WarmStart(actions=actions, states=states, incumbent=incumbent)

@@ -85,12 +85,18 @@ class Problem:
 class WarmStart:
     """A start for the next solve, already shifted to the present.
 
-    :param actions: ``[T, k, A]``
-    :param states: lifted states s_1 … s_T, ``[T, *latent]``; None to redraw them
+    It holds two things that must not be mixed up: where the optimisation goes on, and the plan to
+    beat. An iterate that is still worse than standing still becomes good by going on with it;
+    replacing it by the plan that was sent instead would start from nothing in every tick.
+
+    :param actions: the iterate's actions, ``[T, k, A]``
+    :param states: the iterate's lifted states s_1 … s_T, ``[T, *latent]``; None to redraw them
+    :param incumbent: actions of the previous plan, ``[T, k, A]``
     """
 
     actions: Tensor
-    states: Tensor | None = None
+    states: Tensor | None
+    incumbent: Tensor
 
 
 @dataclass(frozen=True)
@@ -98,20 +104,22 @@ class Plan:
     """What a solve gave; the best by rollout cost (:func:`~grasp_ros.planners.rollout.plan_cost`).
 
     :param actions: ``[T, k, A]`` in the card's units
-    :param states: lifted states s_1 … s_T, ``[T, *latent]``
     :param rollout: predicted latents under ``actions``, ``[T, *latent]``
     :param cost: rollout cost of ``actions``
     :param candidate_costs: rollout costs of all candidates, ``[M]``
+    :param iterate_actions: actions of the best iterate, ``[T, k, A]``
+    :param iterate_states: its lifted states s_1 … s_T, ``[T, *latent]``
     :param iterations: iterations that were done
     :param stopped: why the solve ended: ``iterations`` or ``deadline``
-    :param source: which candidate won: ``solve``, ``warm_start`` or ``safe_action``
+    :param source: which candidate won: ``solve``, ``incumbent`` or ``safe_action``
     """
 
     actions: Tensor
-    states: Tensor
     rollout: Tensor
     cost: float
     candidate_costs: Tensor
+    iterate_actions: Tensor
+    iterate_states: Tensor
     iterations: int
     stopped: str
     source: str

@@ -110,10 +110,11 @@ class Cem:
             raise SolveError('the plan has no finite cost: the model is not finite')
         return Plan(
             actions=actions[0],
-            states=latents[0],
             rollout=latents[0],
             cost=float(cost[0]),
             candidate_costs=cost,
+            iterate_actions=actions[0],
+            iterate_states=latents[0],
             iterations=iterations,
             stopped='iterations' if iterations == config.iterations else 'deadline',
             source='solve',

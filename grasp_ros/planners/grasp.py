@@ -16,9 +16,10 @@ the card's ``latent_scale``; action steps are in units of half the action range.
 
 What the paper leaves open, and what is done here:
 
-- *Ranking.* :func:`grasp_ros.planners.rollout.plan_cost`, terminal plus running. The final
-  iterates compete with the shifted previous plan and with standing still, in one batched rollout,
-  so that the answer is never worse than either.
+- *Ranking.* :func:`grasp_ros.planners.rollout.plan_cost`, terminal plus running. The last iterate
+  of every restart, all iterates of the first one, the shifted previous plan and standing still
+  compete in one batched rollout, so that the answer is never worse than the last two.
+- *Going on.* The next solve goes on from this solve's last iterate, not from the plan that won.
 - *Optimiser moments* start at zero in every solve.
 - *Sync* keeps the lifted states as they were, as the author does.
 """
@@ -111,7 +112,6 @@ class Grasp:
     ) -> Plan:
         """Refine the warm start, or a noised straight line, until iterations or time are up.
 
-        :param warm_start: actions ``[T, k, A]`` and lifted states ``[T, *latent]``, or None
         :raises SolveError: when no candidate has a finite cost
         """
         config, model = self.config, self.model
@@ -119,11 +119,14 @@ class Grasp:
         actions = self._start_actions(problem, warm_start, random)
         latents = self._start_latents(problem, warm_start, random)
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
+        earlier: list[Tensor] = []
         iterations, longest_sec = 0, 0.0
         while iterations < config.iterations:
             started_sec = deadline.now()
             if iterations and not deadline.allows(longest_sec + self._ranking_sec):
                 break
+            if iterations:
+                earlier.append(actions[0].clone())
             self._iterate(problem, latents, actions, moments, iterations, random)
             iterations += 1
             if config.sync_every and iterations % config.sync_every == 0:
@@ -137,6 +140,7 @@ class Grasp:
             actions,
             latents[:, history:],
             warm_start,
+            earlier=earlier,
             running_weight=config.running_weight,
             iterations=iterations,
             stopped='iterations' if iterations == config.iterations else 'deadline',
@@ -218,7 +222,9 @@ class Grasp:
         factor = 2.0 / (predicted[0].numel() * self.model.card.latent_scale**2)
         return (predicted - targets) * (factor * self.model.weights)
 
-    def _windows(self, problem: Problem, latents: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def _windows(
+        self, problem: Problem, latents: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Context ``[R T, H, *latent]`` and blocks ``[R T, H, k, A]`` of every step at once."""
         horizon = actions.shape[1]
         history = problem.context.shape[0]

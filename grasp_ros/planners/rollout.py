@@ -59,49 +59,50 @@ def best_plan(
     states: Tensor,
     warm_start: WarmStart | None,
     *,
+    earlier: list[Tensor],
     running_weight: float,
     iterations: int,
     stopped: str,
 ) -> Plan:
     """Rank what a solve found against the shifted previous plan and against standing still.
 
-    All candidates are rolled out in one batch, so the guarantee "never worse than either" costs
-    two more rows, not two more rollouts.
+    All candidates are rolled out in one batch, so the guarantee "never worse than either", and
+    the iterates on the way, cost a few more rows and not more rollouts.
 
-    :param actions: ``[R, T, k, A]``, what the solve found
-    :param states: ``[R, T, *latent]``, its lifted states
+    :param actions: ``[R, T, k, A]``, the last iterates
+    :param states: ``[R, T, *latent]``, their lifted states
+    :param earlier: iterates on the way, ``[T, k, A]`` each: many are better than the last one,
+        because a lifted iteration lowers the lifted energy and not the rollout cost
     :raises SolveError: when no candidate has a finite cost
     """
     restarts, horizon, block = actions.shape[:3]
     still = problem.safe_action.expand(1, horizon, block, -1)
-    rows = [actions, still]
+    others, sources = [still], ['safe_action']
     if warm_start is not None:
-        rows.append(warm_start.actions.unsqueeze(0))
-    candidates = torch.cat(rows)
-    candidates[restarts:] = problem.limits.project(candidates[restarts:], problem.previous_action)
+        others.append(warm_start.incumbent.unsqueeze(0))
+        sources.append('incumbent')
+    fallbacks = problem.limits.project(torch.cat(others), problem.previous_action)
+    on_the_way = torch.stack(earlier) if earlier else actions[:0]
+    candidates = torch.cat((actions, on_the_way, fallbacks))
+    solved = restarts + len(on_the_way)
     latents = rollout(model, problem, candidates)
     costs = plan_cost(model, problem.goal, latents, running_weight)
     usable = torch.isfinite(costs) & torch.isfinite(candidates).flatten(1).all(dim=1)
     if not usable.any():
-        raise SolveError('no candidate plan has a finite cost: the model or its input is not finite')
+        raise SolveError('no candidate plan has a finite cost: model or input is not finite')
     ranked = costs.masked_fill(~usable, float('inf'))
-    best = int(ranked.argmin())
-    if best < restarts:
-        source, lifted = 'solve', states[best]
-    elif best == restarts:
-        source, lifted = 'safe_action', latents[best]
-    else:
-        source = 'warm_start'
-        lifted = latents[best] if warm_start.states is None else warm_start.states
-    if not torch.isfinite(lifted).all():
-        lifted = latents[best]
+    best, iterate = int(ranked.argmin()), int(ranked[:restarts].argmin())
+    iterate_states = states[iterate]
+    if not (usable[iterate] and torch.isfinite(iterate_states).all()):
+        iterate, iterate_states = best, latents[best]
     return Plan(
         actions=candidates[best].clone(),
-        states=lifted.clone(),
         rollout=latents[best],
         cost=float(costs[best]),
         candidate_costs=costs,
+        iterate_actions=candidates[iterate].clone(),
+        iterate_states=iterate_states.clone(),
         iterations=iterations,
         stopped=stopped,
-        source=source,
+        source='solve' if best < solved else sources[best - solved],
     )

@@ -1,0 +1,149 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Closed-loop episodes in the embedded world, without ROS.
+
+Camera frame in, velocity out, every model step; the same controller as in the node, the same
+episodes for every planner, horizon and warm start. Ground truth is used for scoring alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from grasp_ros.control.controller import COLD, Controller, TickStatus
+from grasp_ros.control.goal import GoalConfig, GoalMonitor, GoalState
+from grasp_ros.control.history import Frame
+from grasp_ros.sim.scene import Rectangle
+from grasp_ros.sim.world import Task, TwoRooms
+from grasp_ros.world_models.base import Observation, WorldModel
+
+NEAR = 0.05  # of the world's width: within it a goal is reached
+HELD_TICKS = 10  # last ticks of an episode in which the robot must be near for the goal to be held
+HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training frame was taken
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What happened in one episode.
+
+    :param reached: the robot came within :data:`NEAR` of the goal
+    :param held: it was near in each of the last :data:`HELD_TICKS` ticks
+    :param held_out: start and goal lie where no training frame was taken
+    :param path_ratio: way to the first near place over the shortest way; NaN if never near
+    :param ticks: length of the episode
+    :param final_distance: distance to the goal at the end, metres
+    :param claimed: the goal monitor called the goal reached
+    :param false_success: it did so while the robot was not near
+    :param warm_ticks: solves that had a warm start
+    """
+
+    reached: bool
+    held: bool
+    held_out: bool
+    path_ratio: float
+    ticks: int
+    final_distance: float
+    claimed: bool
+    false_success: bool
+    warm_ticks: int
+
+
+def episode_tasks(world: TwoRooms, *, episodes: int, seed: int) -> list[tuple[Task, bool]]:
+    """Starts and goals in opposite rooms, a wall on the straight line; equal seeds, equal tasks.
+
+    :return: tasks, and whether start and goal are held out of the training data
+    """
+    tasks = []
+    for index in range(episodes):
+        random = np.random.default_rng((seed, index))
+        held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        tasks.append((_held_out_task(world, random) if held_out else world.sample_task(random),
+                      held_out))
+    return tasks
+
+
+def _held_out_task(world: TwoRooms, random: np.random.Generator) -> Task:
+    first, second = random.permutation(len(world.scene.held_out))[:2]
+    while True:
+        start = _place_in(world.scene.held_out[first], random)
+        goal = _place_in(world.scene.held_out[second], random)
+        if world.is_blocked(start, goal):
+            return Task(start=start, goal=goal, path_length=world.path_length(start, goal))
+
+
+def _place_in(area: Rectangle, random: np.random.Generator) -> tuple[float, float]:
+    return tuple(random.uniform(area.low, area.high).tolist())
+
+
+def observe(model: WorldModel, image: np.ndarray) -> Observation:
+    """A goal picture as the encoder's input: every past frame looks the same, nothing moved."""
+    card = model.card
+    camera = next(iter(card.cameras))
+    frames = torch.from_numpy(image).to(model.device).expand(1, card.frames, *image.shape)
+    actions = None
+    if card.frames > 1:
+        shape = (1, card.frames - 1, card.action_block, card.action_size)
+        actions = torch.zeros(shape, device=model.device)
+    return Observation(images={camera: frames}, actions=actions)
+
+
+def run_episode(
+    world: TwoRooms,
+    controller: Controller,
+    task: Task,
+    *,
+    held_out: bool,
+    timing: list[tuple[float, float]],
+) -> Episode:
+    """Drive one task to its limit: twice the shortest path's steps, and 20 more.
+
+    :param timing: receives (wall, thread CPU) seconds of every tick
+    """
+    card = controller.model.card
+    period_sec = card.control_period_sec
+    near = NEAR * world.scene.size
+    step_length = world.max_speed * period_sec
+    limit = 2 * math.ceil(task.path_length / step_length) + 20
+    goal = np.array(task.goal)
+    controller.reset()
+    controller.set_goal(controller.encode_goal(observe(controller.model,
+                                                       world.render_at(*task.goal))))
+    monitor = GoalMonitor(GoalConfig(tolerance=card.goal_tolerance or math.inf), now_sec=0.0)
+    world.reset(options={'start': task.start})
+    camera = next(iter(card.cameras))
+    travelled, ratio, warm_ticks, claimed, false_success = 0.0, math.nan, 0, False, False
+    distances = []
+    for index in range(limit):
+        stamp_sec = index * period_sec
+        frame = Frame(images={camera: world.render()}, stamp_sec=stamp_sec)
+        wall_sec, cpu_sec = time.perf_counter(), time.thread_time()
+        tick = controller.step(frame, now_sec=stamp_sec)
+        if tick.status is TickStatus.SOLVED:
+            timing.append((time.perf_counter() - wall_sec, time.thread_time() - cpu_sec))
+            warm_ticks += tick.shift_steps != COLD
+        if not claimed and monitor.update(stamp_sec, tick.goal_distance) is GoalState.REACHED:
+            claimed = True
+            false_success = bool(np.linalg.norm(world.position - goal) > near)
+        before = world.position
+        world.drive(tick.action)
+        world.advance(period_sec)
+        travelled += float(np.linalg.norm(world.position - before))
+        distances.append(float(np.linalg.norm(world.position - goal)))
+        if math.isnan(ratio) and distances[-1] <= near:
+            ratio = travelled / task.path_length
+    return Episode(
+        reached=not math.isnan(ratio),
+        held=all(distance <= near for distance in distances[-HELD_TICKS:]),
+        held_out=held_out,
+        path_ratio=ratio,
+        ticks=limit,
+        final_distance=distances[-1],
+        claimed=claimed,
+        false_success=false_success,
+        warm_ticks=warm_ticks,
+    )

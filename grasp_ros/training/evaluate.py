@@ -1,0 +1,276 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of a planner in closed loop: the command ``grasp-ros evaluate`` and what it prints."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from scipy.stats import binomtest
+
+from grasp_ros.control.controller import Controller, ControllerConfig
+from grasp_ros.control.warm_start import WarmStartMode
+from grasp_ros.errors import GraspError
+from grasp_ros.planners import registry
+from grasp_ros.planners.base import ActionLimits
+from grasp_ros.sim.world import TwoRooms
+from grasp_ros.training.episodes import Episode, episode_tasks, run_episode
+from grasp_ros.world_models import checkpoint
+from grasp_ros.world_models.base import WorldModel
+
+
+def forward_pass_sec(model: WorldModel, horizon: int, *, repeats: int = 30) -> float:
+    """Median time of one batched forward pass of the predictor over a horizon, seconds."""
+    card = model.card
+    context = torch.zeros((horizon, card.history, *card.latent_shape), device=model.device)
+    shape = (horizon, card.history, card.action_block, card.action_size)
+    actions = torch.zeros(shape, device=model.device)
+    times = []
+    with torch.no_grad():
+        for _ in range(repeats):
+            started = time.perf_counter()
+            model.predict(context, actions)
+            if model.device.type == 'cuda':
+                torch.cuda.synchronize(model.device)
+            times.append(time.perf_counter() - started)
+    return float(np.median(times))
+
+
+def card_limits(model: WorldModel) -> ActionLimits:
+    """The card's action bounds, without a rate limit."""
+    specs = model.card.actions
+    return ActionLimits(
+        low=torch.tensor([spec.low for spec in specs], device=model.device),
+        high=torch.tensor([spec.high for spec in specs], device=model.device),
+    )
+
+
+def evaluate(
+    model: WorldModel,
+    *,
+    planner: str,
+    settings: dict[str, Any],
+    episodes: int,
+    seed: int,
+    warm_start: WarmStartMode = 'full',
+    progress: Callable[[int, Episode], None] = lambda index, episode: None,
+) -> dict[str, Any]:
+    """Run episodes and sum them up.
+
+    :param planner: a name of :data:`grasp_ros.planners.registry.PLANNERS`
+    :param settings: fields of its configuration
+    :param episodes: how many
+    :param seed: of the episodes; the planner's own seed is in ``settings``
+    :param progress: called after every episode
+    :return: plain JSON types; rates with Wilson 95 % intervals, times in milliseconds
+    :raises ConfigError: on a setting that the planner does not take
+    """
+    controller = Controller(
+        model=model,
+        planner=registry.make(planner, model, **settings),
+        limits=card_limits(model),
+        config=ControllerConfig(warm_start=warm_start),
+    )
+    world = TwoRooms()
+    horizon = controller.planner.horizon
+    results: list[Episode] = []
+    timing: list[tuple[float, float]] = []
+    forward: list[float] = []
+    tasks = episode_tasks(world, episodes=episodes, seed=seed)
+    run_episode(world, controller, tasks[0][0], held_out=False, timing=[])  # warms the code up
+    for index, (task, held_out) in enumerate(tasks):
+        forward.append(forward_pass_sec(model, horizon))
+        results.append(run_episode(world, controller, task, held_out=held_out, timing=timing))
+        progress(index, results[-1])
+    wall_ms, cpu_ms = (np.array(column) * 1e3 for column in zip(*timing, strict=True))
+    forward_ms = float(np.median(forward)) * 1e3
+    known = [episode for episode in results if episode.held_out]
+    ratios = [episode.path_ratio for episode in results if episode.reached]
+    return {
+        'episodes': episodes,
+        'reached': rate([episode.reached for episode in results]),
+        'held': rate([episode.held for episode in results]),
+        'held_out_places': {
+            'episodes': len(known),
+            'reached': rate([episode.reached for episode in known]),
+            'held': rate([episode.held for episode in known]),
+        },
+        'path_ratio': float(np.mean(ratios)) if ratios else None,
+        'tick_ms': percentiles(wall_ms),
+        'tick_cpu_ms': percentiles(cpu_ms),
+        'forward_ms': forward_ms,
+        'tick_in_forward_passes': float(np.median(wall_ms)) / forward_ms,
+        'warm_start_used': sum(episode.warm_ticks for episode in results) / len(timing),
+        'claimed_reached': sum(episode.claimed for episode in results),
+        'false_success': sum(episode.false_success for episode in results),
+        'planner': planner,
+        'horizon': horizon,
+        'settings': settings,
+        'warm_start': warm_start,
+        'model': model.card.name,
+        'seed': seed,
+        'device': str(model.device),
+        'torch_threads': torch.get_num_threads(),
+        'results': [asdict(episode) for episode in results],
+    }
+
+
+def rate(outcomes: list[bool]) -> dict[str, Any] | None:
+    """Rate of successes with its Wilson 95 % interval; None without outcomes."""
+    if not outcomes:
+        return None
+    test = binomtest(sum(outcomes), len(outcomes))
+    interval = test.proportion_ci(confidence_level=0.95, method='wilson')
+    return {'rate': float(test.statistic), 'ci95': [float(interval.low), float(interval.high)]}
+
+
+def percentiles(values: np.ndarray) -> dict[str, float]:
+    """Median and 99th percentile."""
+    return {'p50': float(np.percentile(values, 50)), 'p99': float(np.percentile(values, 99))}
+
+
+def compare(first: dict[str, Any], second: dict[str, Any], *, outcome: str) -> dict[str, Any]:
+    """Paired difference ``first - second`` of two evaluations on the same episodes.
+
+    :param outcome: ``held`` or ``reached``
+    :return: difference of the rates, bootstrap 95 % interval over episodes, exact McNemar p-value
+    :raises ValueError: when the evaluations did not run the same episodes
+    """
+    if (first['seed'], first['episodes']) != (second['seed'], second['episodes']):
+        raise ValueError('the two evaluations ran different episodes: same --seed and --episodes')
+    pairs = np.array(
+        [
+            (a[outcome], b[outcome])
+            for a, b in zip(first['results'], second['results'], strict=True)
+        ],
+        dtype=float,
+    )
+    difference = pairs[:, 0] - pairs[:, 1]
+    random = np.random.default_rng(0)
+    picks = random.integers(0, len(difference), size=(10_000, len(difference)))
+    means = difference[picks].mean(axis=1)
+    wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+    p_value = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    return {
+        'difference': float(difference.mean()),
+        'ci95': [float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))],
+        'only_first': wins,
+        'only_second': losses,
+        'mcnemar_p': p_value,
+    }
+
+
+def _setting(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict:
+    """Parse ``name=number`` pairs."""
+    settings = {}
+    for value in values:
+        name, separator, number = value.partition('=')
+        try:
+            parsed = json.loads(number)
+        except json.JSONDecodeError:
+            parsed = None
+        if not separator or isinstance(parsed, bool) or not isinstance(parsed, int | float):
+            raise click.BadParameter(f'"{value}" is not of the form name=number')
+        settings[name.replace('-', '_')] = parsed
+    return settings
+
+
+@click.command()
+@click.option('--planner', type=click.Choice(list(registry.PLANNERS)), default='grasp',
+              show_default=True, help='Which planner.')
+@click.option('--horizon', type=click.IntRange(min=1), help='T, model steps.')
+@click.option('--iterations', type=click.IntRange(min=1), help='Iterations in every tick.')
+@click.option('--set', 'settings', multiple=True, callback=_setting, metavar='NAME=NUMBER',
+              help='Any other setting of the planner, e.g. --set noise_scale=0.02; repeatable.')
+@click.option('--model', default='two_rooms', show_default=True,
+              help='A shipped model or the folder of a checkpoint.')
+@click.option('--episodes', type=click.IntRange(min=1), default=50, show_default=True)
+@click.option('--seed', type=click.IntRange(min=0), default=1000, show_default=True,
+              help='Of the episodes.')
+@click.option('--warm-start', type=click.Choice(['none', 'actions', 'full']), default='full',
+              show_default=True, help='What is kept of the previous plan.')
+@click.option('--device', default='cpu', show_default=True, help='cpu, cuda, cuda:1, …')
+@click.option('--threads', type=click.IntRange(min=1), default=1, show_default=True,
+              help='CPU threads of torch; one is the fastest for small models.')
+@click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
+              help='Write everything, every episode included, to this file.')
+@click.option('--against', type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help='JSON file of an earlier run on the same episodes: print paired differences.')
+def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, device,
+            threads, json_file, against) -> None:
+    """Drive episodes in the embedded world without ROS and print the scores.
+
+    Start and goal lie in opposite rooms with a wall on the straight line. An episode lasts twice
+    the shortest path's steps, and 20 more. Reached: within 5 % of the world's width; held: still
+    there in each of the last ten ticks. Every fourth episode starts and ends where no training
+    frame was taken.
+    """
+    torch.set_num_threads(threads)
+    given = {'horizon': horizon, 'iterations': iterations}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    console = Console(stderr=True)
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())
+    try:
+        world_model = checkpoint.load(model, device=device)
+        with Progress(*columns, console=console) as bar:
+            job = bar.add_task(f'{planner} on {model}', total=episodes)
+            reached = held = 0
+
+            def progress(index: int, episode: Episode) -> None:
+                nonlocal reached, held
+                reached, held = reached + episode.reached, held + episode.held
+                bar.update(job, advance=1,
+                           description=f'{planner} on {model}: reached {reached}, held {held}')
+
+            report = evaluate(world_model, planner=planner, settings=settings, episodes=episodes,
+                              seed=seed, warm_start=warm_start, progress=progress)
+    except (GraspError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from error
+    Console().print(summary(report))
+    if against is not None:
+        try:
+            other = json.loads(against.read_text(encoding='utf-8'))
+            for outcome in ('reached', 'held'):
+                click.echo(f'{outcome}, paired: {compare(report, other, outcome=outcome)}')
+        except (ValueError, KeyError) as error:
+            raise click.ClickException(f'--against {against}: {error}') from error
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+
+
+def summary(report: dict[str, Any]) -> Table:
+    """The scores as a table for people."""
+    table = Table(title=f'{report["planner"]}, T = {report["horizon"]}, {report["model"]}, '
+                        f'{report["episodes"]} episodes', show_header=False)
+    for name in ('reached', 'held'):
+        score = report[name]
+        low, high = score['ci95']
+        table.add_row(name, f'{score["rate"]:.1%}  (95 % interval {low:.1%} … {high:.1%})')
+    places = report['held_out_places']
+    if places['episodes']:
+        table.add_row('held-out places', f'reached {places["reached"]["rate"]:.1%}, '
+                                         f'held {places["held"]["rate"]:.1%} '
+                                         f'of {places["episodes"]}')
+    if report['path_ratio'] is not None:
+        table.add_row('path / shortest path', f'{report["path_ratio"]:.2f}')
+    for name, title in (('tick_ms', 'tick'), ('tick_cpu_ms', 'tick, thread CPU')):
+        table.add_row(title, f'{report[name]["p50"]:.2f} ms, p99 {report[name]["p99"]:.2f} ms')
+    table.add_row('one forward pass', f'{report["forward_ms"]:.3f} ms: a tick costs '
+                                      f'{report["tick_in_forward_passes"]:.1f} of them')
+    table.add_row('warm start used', f'{report["warm_start_used"]:.1%} of the solves')
+    table.add_row('goal claimed reached', f'{report["claimed_reached"]}, falsely '
+                                          f'{report["false_success"]}')
+    return table

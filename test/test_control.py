@@ -1,0 +1,343 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The controller on a model with history, action blocks and tokens; its warm start and clocks."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_world
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grasp_ros.control.controller import COLD, Controller, ControllerConfig, TickStatus
+from grasp_ros.control.goal import GoalConfig, GoalMonitor, GoalState
+from grasp_ros.control.pacing import LONGEST_WAIT, Pacer
+from grasp_ros.control.warm_start import shift
+from grasp_ros.errors import ConfigError, ObservationError, SolveError
+from grasp_ros.planners import registry
+from grasp_ros.planners.base import Plan
+
+PERIOD_SEC = tiny_world.CARD.control_period_sec
+
+
+def make_controller(planner='grasp', *, config=None, **planner_settings) -> Controller:
+    model = tiny_world.TinyModel(tiny_world.CARD)
+    if planner == 'grasp':
+        planner_settings = {'horizon': 10, 'noise_scale': 0.0, **planner_settings}
+    controller = Controller(
+        model=model,
+        planner=registry.make(planner, model, **planner_settings),
+        limits=tiny_world.limits(),
+        config=config,
+    )
+    controller.set_goal(controller.encode_goal(tiny_world.observation((0.7, 0.6))))
+    return controller
+
+
+def drive(controller, plant, ticks):
+    record = []
+    for _ in range(ticks):
+        tick = controller.step(plant.frame(), now_sec=plant.stamp_sec)
+        record.append(tick)
+        plant.step(tick.action)
+    return record
+
+
+@pytest.mark.parametrize('planner', ['grasp', 'cem'])
+@pytest.mark.parametrize('warm_start', ['full', 'actions', 'none'])
+def test_history_blocks_and_tokens_go_through_the_whole_loop(planner, warm_start):
+    controller = make_controller(planner, config=ControllerConfig(warm_start=warm_start))
+    plant = tiny_world.Plant((0.2, 0.3))
+    record = drive(controller, plant, 120)
+    assert np.linalg.norm(plant.place - (0.7, 0.6)) < 0.03
+    assert record[-1].goal_distance < controller.model.card.goal_tolerance * 4
+    statuses = [tick.status for tick in record]
+    assert statuses[0::2] == [TickStatus.SOLVED] * 60
+    assert statuses[1::2] == [TickStatus.IN_BLOCK] * 60
+    shifts = {tick.shift_steps for tick in record[2::2]}
+    assert shifts == ({COLD} if warm_start == 'none' else {2})
+    # The model is exact, so what it foresaw is what was seen, up to the picture's 16 bits.
+    assert max(tick.innovation for tick in record if tick.innovation is not None) < 1e-6
+
+
+def test_the_commands_of_a_block_are_sent_in_order():
+    controller = make_controller()
+    first, second = drive(controller, tiny_world.Plant((0.2, 0.3)), 2)
+    np.testing.assert_allclose(first.action, first.plan.actions[0, 0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(second.action, first.plan.actions[0, 1].numpy(), atol=1e-6)
+    assert second.plan is first.plan
+    assert second.plan_offset == 1
+
+
+def test_skipped_frames_shift_the_warm_start_by_what_really_elapsed():
+    controller = make_controller()
+    plant = tiny_world.Plant((0.2, 0.3))
+    drive(controller, plant, 4)
+    frame = replace(plant.frame(), stamp_sec=plant.stamp_sec + 3 * PERIOD_SEC)
+    tick = controller.step(frame, now_sec=frame.stamp_sec)
+    assert tick.status is TickStatus.SOLVED
+    assert tick.shift_steps == 2 + 3
+    assert len({tick.action.shape, (2,)}) == 1
+
+
+def test_the_plan_goes_on_without_a_new_frame_until_the_image_is_stale():
+    controller = make_controller(config=ControllerConfig(image_timeout_sec=0.45))
+    plant = tiny_world.Plant((0.2, 0.3))
+    record = drive(controller, plant, 3)
+    plan, frame = record[-1].plan, replace(plant.frame(), stamp_sec=record and 2 * PERIOD_SEC)
+    for late in range(1, 5):
+        tick = controller.step(frame, now_sec=frame.stamp_sec + late * PERIOD_SEC)
+        assert tick.status is TickStatus.PREVIOUS_PLAN
+        assert tick.plan_offset == late
+        expected = plan.actions.flatten(0, 1)[late].numpy()
+        np.testing.assert_allclose(tick.action, expected, atol=1e-6)
+    tick = controller.step(frame, now_sec=frame.stamp_sec + 0.5)
+    assert tick.status is TickStatus.STALE_IMAGE
+    assert not tick.action.any()
+
+
+def test_no_image_and_no_goal_give_the_safe_command_and_a_status():
+    controller = make_controller()
+    tick = controller.step(None, now_sec=1.0)
+    assert tick.status is TickStatus.NO_IMAGE
+    assert not tick.action.any()
+    controller.set_goal(None)
+    tick = controller.step(tiny_world.Plant((0.2, 0.3)).frame(), now_sec=0.0)
+    assert tick.status is TickStatus.NO_GOAL
+    assert not tick.action.any()
+    assert tick.plan is None
+
+
+class FailingPlanner:
+    """Solves like the planner it holds until told to fail."""
+
+    name = 'failing'
+
+    def __init__(self, planner) -> None:
+        self.planner = planner
+        self.horizon = planner.horizon
+        self.failing = False
+
+    def solve(self, problem, warm_start, deadline):
+        if self.failing:
+            raise SolveError('the cost is not finite')
+        return self.planner.solve(problem, warm_start, deadline)
+
+
+def test_a_failed_solve_goes_on_with_the_plan_then_stops_and_recovers_cold():
+    controller = make_controller()
+    planner = FailingPlanner(controller.planner)
+    controller.planner = planner
+    plant = tiny_world.Plant((0.2, 0.3))
+    plan = drive(controller, plant, 2)[0].plan
+    planner.failing = True
+    (tick,) = drive(controller, plant, 1)
+    assert tick.status is TickStatus.PREVIOUS_PLAN
+    assert 'finite' in tick.detail
+    np.testing.assert_allclose(tick.action, plan.actions[1, 0].numpy(), atol=1e-6)
+    (tick,) = drive(controller, plant, 1)
+    assert tick.status is TickStatus.SOLVER_FAILED
+    assert not tick.action.any()
+    planner.failing = False
+    (tick,) = drive(controller, plant, 1)
+    assert tick.status is TickStatus.SOLVED
+    assert tick.shift_steps == COLD
+
+
+def test_a_frame_that_does_not_fit_is_not_solved_from():
+    controller = make_controller()
+    plant = tiny_world.Plant((0.2, 0.3))
+    drive(controller, plant, 2)
+    wrong = replace(plant.frame(), images={tiny_world.CAMERA: np.zeros((3, 4, 3), np.uint8)})
+    tick = controller.step(wrong, now_sec=plant.stamp_sec)
+    assert tick.status is TickStatus.PREVIOUS_PLAN
+    assert tick.detail
+    plant.step(tick.action)
+    missing = replace(plant.frame(), proprioception=None)
+    assert 'proprioception' in controller.step(missing, now_sec=plant.stamp_sec).detail
+    plant.step(np.zeros(2))
+    (tick,) = drive(controller, plant, 1)
+    assert tick.status is TickStatus.SOLVED
+
+
+def test_a_goal_that_does_not_fit_is_refused_and_the_old_one_stays():
+    controller = make_controller()
+    goal = controller.goal
+    with pytest.raises(ObservationError, match='wrist'):
+        controller.encode_goal(replace(tiny_world.observation((0.5, 0.5)), images={}))
+    assert controller.goal is goal
+
+
+def test_a_new_goal_drops_the_plan_of_the_old_one():
+    controller = make_controller()
+    plant = tiny_world.Plant((0.5, 0.5))
+    drive(controller, plant, 5)
+    controller.set_goal(controller.encode_goal(tiny_world.observation((0.3, 0.4))))
+    (tick,) = drive(controller, plant, 1)
+    assert tick.status is TickStatus.SOLVED
+    assert tick.shift_steps == COLD
+    drive(controller, plant, 80)
+    assert np.linalg.norm(plant.place - (0.3, 0.4)) < 0.03
+
+
+def test_a_new_horizon_reshapes_the_warm_start_and_keeps_it():
+    controller = make_controller()
+    plant = tiny_world.Plant((0.2, 0.3))
+    drive(controller, plant, 2)
+    controller.planner = registry.make('grasp', controller.model, horizon=17)
+    (tick,) = drive(controller, plant, 1)
+    assert tick.plan.actions.shape[0] == 17
+    assert tick.shift_steps == 2
+    assert tick.action.any()
+
+
+def test_two_runs_with_one_seed_send_the_same_commands():
+    runs = []
+    for _ in range(2):
+        controller = make_controller(noise_scale=0.05, restarts=3, seed=4)
+        record = drive(controller, tiny_world.Plant((0.2, 0.3)), 20)
+        runs.append(np.stack([tick.action for tick in record]))
+    assert np.array_equal(runs[0], runs[1])
+
+
+def test_a_missed_deadline_is_reported():
+    readings = iter(np.arange(0, 1e6, 0.02))
+    model = tiny_world.TinyModel(tiny_world.CARD)
+    controller = Controller(
+        model=model,
+        planner=registry.make('grasp', model, horizon=4, iterations=50),
+        limits=tiny_world.limits(),
+        config=ControllerConfig(deadline_sec=0.05),
+        clock=lambda: float(next(readings)),
+    )
+    controller.set_goal(controller.encode_goal(tiny_world.observation((0.7, 0.6))))
+    tick = controller.step(tiny_world.Plant((0.2, 0.3)).frame(), now_sec=0.0)
+    assert not tick.deadline_met
+    assert tick.iterations == 1
+    assert tick.action.any()
+
+
+def some_plan(horizon=4, block=2):
+    steps = torch.arange(1, horizon + 1, dtype=torch.float32).reshape(-1, 1)
+    actions = torch.arange(horizon * block, dtype=torch.float32).reshape(horizon, block, 1)
+    return Plan(
+        actions=actions + 100,
+        rollout=steps,
+        cost=0.0,
+        candidate_costs=torch.zeros(1),
+        iterate_actions=actions,
+        iterate_states=steps,
+        iterations=1,
+        stopped='iterations',
+        source='incumbent',
+    )
+
+
+@pytest.mark.parametrize(
+    ('elapsed', 'horizon', 'actions', 'states'),
+    [
+        (0, 4, [0, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4]),
+        (2, 4, [2, 3, 4, 5, 6, 7, 7, 7], [2, 3, 4, 9]),
+        (3, 4, [3, 4, 5, 6, 7, 7, 7, 7], [2.5, 3.5, 6.5, 9]),
+        (2, 2, [2, 3, 4, 5], [2, 3]),
+        (4, 6, [4, 5, 6, 7] + 8 * [7], [3, 4, 9, 9, 9, 9]),
+    ],
+)
+def test_a_shift_follows_its_rule(elapsed, horizon, actions, states):
+    goal = torch.tensor([9.0])
+    warm = shift(some_plan(), elapsed_steps=elapsed, horizon=horizon, goal=goal)
+    assert warm.actions.flatten().tolist() == actions
+    assert torch.equal(warm.incumbent, warm.actions + 100)
+    assert warm.states.flatten().tolist() == states
+    only = shift(some_plan(), elapsed_steps=elapsed, horizon=horizon, goal=goal, mode='actions')
+    assert only.states is None
+    assert torch.equal(only.actions, warm.incumbent)
+
+
+def test_a_plan_that_is_over_gives_no_warm_start():
+    goal = torch.tensor([9.0])
+    assert shift(some_plan(), elapsed_steps=8, horizon=4, goal=goal) is None
+    assert shift(some_plan(), elapsed_steps=1, horizon=4, goal=goal, mode='none') is None
+
+
+@settings(deadline=None)
+@given(
+    first=st.integers(0, 8), second=st.integers(0, 8), block=st.integers(1, 3),
+    horizon=st.integers(2, 6),
+)
+def test_two_shifts_of_actions_equal_one(first, second, block, horizon):
+    plan, goal = some_plan(horizon, block), torch.tensor([9.0])
+    once = shift(plan, elapsed_steps=first + second, horizon=horizon, goal=goal)
+    half = shift(plan, elapsed_steps=first, horizon=horizon, goal=goal)
+    if once is None or half is None:
+        return
+    middle = replace(plan, iterate_actions=half.actions, iterate_states=half.states)
+    twice = shift(middle, elapsed_steps=second, horizon=horizon, goal=goal)
+    assert torch.equal(twice.actions, once.actions)
+
+
+def monitor(**changes) -> GoalMonitor:
+    values = {'tolerance': 1.0, 'dwell_sec': 0.3, 'timeout_sec': 10.0, 'no_progress_sec': 2.0}
+    return GoalMonitor(GoalConfig(**{**values, **changes}), now_sec=0.0)
+
+
+def test_a_goal_is_reached_after_the_dwell_time_inside_the_tolerance():
+    goal = monitor()
+    assert goal.update(0.1, 0.5) is GoalState.RUNNING
+    assert goal.update(0.2, 1.5) is GoalState.RUNNING  # out again: the dwell time starts anew
+    assert goal.update(0.3, 0.5) is GoalState.RUNNING
+    assert goal.update(0.4, None) is GoalState.RUNNING  # nobody saw it
+    assert goal.update(0.5, 0.5) is GoalState.RUNNING
+    assert goal.update(0.8, 0.5) is GoalState.REACHED
+
+
+def test_a_goal_ends_by_time_or_without_progress():
+    goal = monitor()
+    assert goal.update(9.9, 5.0) is GoalState.RUNNING
+    assert goal.update(10.0, 4.0) is GoalState.TIMEOUT
+    goal = monitor()
+    assert goal.update(1.0, 5.0) is GoalState.RUNNING
+    assert goal.update(2.9, 4.99) is GoalState.RUNNING  # less than progress_ratio nearer
+    assert goal.update(3.0, 4.99) is GoalState.NO_PROGRESS
+    endless = monitor(timeout_sec=0.0, no_progress_sec=0.0)
+    assert endless.update(1e6, 5.0) is GoalState.RUNNING
+    with pytest.raises(ConfigError, match=r'goal\.tolerance'):
+        monitor(tolerance=0.0)
+
+
+def test_ticks_keep_the_rate_and_move_to_just_after_the_frames():
+    period, camera = 0.1, 1 / 30
+    pacer = Pacer(period_sec=period, now_sec=0.0)
+    starts, ages = [], []
+    for _ in range(60):
+        waited = pacer.fresh_after_sec
+        frame = math.ceil((waited - 0.017) / camera) * camera + 0.017
+        now = min(max(frame, pacer.opens_sec), pacer.latest_sec)
+        arrived = math.floor((now - 0.017 + 1e-9) / camera) * camera + 0.017
+        starts.append(now)
+        ages.append(now - arrived)
+        assert pacer.started(now, arrived) == 0
+    assert (starts[-1] - starts[20]) / 39 == pytest.approx(period, rel=0.01)
+    assert max(ages[20:]) < 0.006
+
+
+def test_without_frames_ticks_keep_the_rate():
+    pacer = Pacer(period_sec=0.1, now_sec=0.0)
+    starts = []
+    for _ in range(10):
+        starts.append(pacer.latest_sec)
+        pacer.started(pacer.latest_sec, None)
+    np.testing.assert_allclose(np.diff(starts), 0.1)
+    assert starts[0] == pytest.approx(LONGEST_WAIT * 0.1)
+
+
+def test_a_stall_is_counted_and_never_made_up_for():
+    pacer = Pacer(period_sec=0.1, now_sec=0.0)
+    pacer.started(0.0, None)
+    assert pacer.started(0.75, None) == 6
+    assert pacer.opens_sec >= 0.75
+    assert pacer.started(pacer.opens_sec, None) == 0
+    assert pacer.opens_sec == pytest.approx(0.9)

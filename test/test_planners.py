@@ -1,0 +1,254 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Planners: GRASP against a plain reference, and what every planner promises."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import tiny_world
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grasp_ros.errors import ConfigError, SolveError
+from grasp_ros.planners import registry
+from grasp_ros.planners.base import ActionLimits, Deadline, WarmStart
+from grasp_ros.planners.rollout import plan_cost, rollout
+
+UNLIMITED = Deadline()
+
+
+@pytest.fixture
+def model():
+    return tiny_world.TinyModel(tiny_world.CARD)
+
+
+def reference_iterations(model, problem, states, actions, *, iterations, rate, alpha, gamma):
+    """GRASP as the paper states it: one step at a time, autograd on the energy, torch's Adam."""
+    states = [state.clone() for state in states]
+    actions = actions.clone().requires_grad_(True)
+    scaled = torch.optim.Adam([actions], lr=1.0, eps=1e-12)
+    horizon = len(actions)
+    for _ in range(iterations):
+        path = [*problem.context, *states]
+        blocks = [*problem.past_actions, *actions]
+        predicted, energy = [], 0.0
+        for t in range(horizon):
+            context = torch.stack(path[t : t + 2]).detach()
+            p = model.predict(context[None], torch.stack(blocks[t : t + 2])[None])
+            predicted.append(p.detach()[0])
+            energy = energy + model.cost(p, states[t].detach()).sum()
+            energy = energy + gamma * model.cost(p, problem.goal).sum()
+        before = actions.detach().clone()
+        scaled.zero_grad()
+        energy.backward()
+        scaled.step()
+        with torch.no_grad():
+            step = (actions - before) * rate * problem.limits.half_range
+            actions.copy_((before + step).clamp(problem.limits.low, problem.limits.high))
+        for t in range(horizon - 1):
+            states[t] = states[t] + alpha * (predicted[t] - states[t])
+    return torch.stack(states), actions.detach()
+
+
+def test_grasp_iterations_equal_the_plain_reference(model):
+    horizon = 6
+    problem = tiny_world.problem(model, dtype=torch.float64)
+    fraction = torch.arange(1, horizon + 1, dtype=torch.float64).reshape(-1, 1, 1) / horizon
+    line = problem.context[-1] + fraction * (problem.goal - problem.context[-1])
+    config = {'iterations': 4, 'action_rate': 0.07, 'state_rate': 0.6, 'goal_weight': 0.3}
+    planner = registry.make('grasp', model, horizon=horizon, noise_scale=0.0, **config)
+    plan = planner.solve(problem, None, UNLIMITED)
+    states, actions = reference_iterations(
+        model,
+        problem,
+        line,
+        torch.zeros(horizon, 2, 2, dtype=torch.float64),
+        iterations=4,
+        rate=0.07,
+        alpha=0.6,
+        gamma=0.3,
+    )
+    assert plan.source == 'solve'
+    torch.testing.assert_close(plan.actions, actions, rtol=0, atol=1e-7)
+    torch.testing.assert_close(plan.iterate_states, states, rtol=0, atol=1e-7)
+
+
+def test_the_default_pullback_is_the_gradient_with_the_states_cut(model):
+    problem = tiny_world.problem(model, dtype=torch.float64)
+    context = problem.context.unsqueeze(0)
+    actions = torch.randn(1, 2, 2, 2, dtype=torch.float64)
+    cotangent = torch.randn(1, 2, 2, dtype=torch.float64)
+    _, pullback = model.predict_with_vjp(context, actions)
+    given = pullback(cotangent)
+    for index in range(actions.numel()):
+        nudge = torch.zeros_like(actions).flatten()
+        nudge[index] = 1e-6
+        nudge = nudge.reshape(actions.shape)
+        slope = (model.predict(context, actions + nudge) - model.predict(context, actions - nudge))
+        expected = float((slope / 2e-6 * cotangent).sum())
+        assert float(given.flatten()[index]) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize('name', ['grasp', 'cem', 'greedy'])
+@pytest.mark.parametrize('warm', [False, True])
+def test_every_planner_plans_towards_the_goal_within_the_limits(model, name, warm):
+    problem = tiny_world.problem(model, limits=tiny_world.limits([0.05, 0.04]))
+    planner = registry.make(name, model, **({'horizon': 10} if name == 'grasp' else {}))
+    warm_start = None
+    if warm:
+        slow = torch.full((planner.horizon, 2, 2), 0.1)
+        warm_start = WarmStart(actions=slow, states=None, incumbent=slow)
+    plan = planner.solve(problem, warm_start, UNLIMITED)
+    assert plan.actions.shape == (planner.horizon, 2, 2)
+    assert plan.iterate_states.shape == plan.rollout.shape == (planner.horizon, 2, 2)
+    flat = torch.cat((problem.previous_action[None], plan.actions.reshape(-1, 2)))
+    assert bool(((flat[1:] - flat[:-1]).abs() <= torch.tensor([0.05, 0.04]) + 1e-6).all())
+    still = torch.zeros(1, planner.horizon, 2, 2)
+    standing = plan_cost(model, problem.goal, rollout(model, problem, still), 1.0)
+    assert plan.cost < float(standing)
+
+
+@pytest.mark.parametrize('restarts', [1, 2, 5])
+def test_grasp_is_never_worse_than_the_warm_start_or_standing_still(model, restarts):
+    problem = tiny_world.problem(model, start=(0.5, 0.5), goal=(0.52, 0.5))
+    good = registry.make('grasp', model, horizon=8, iterations=80).solve(problem, None, UNLIMITED)
+    warm_start = WarmStart(
+        actions=good.actions, states=good.iterate_states, incumbent=good.actions
+    )
+    # One iteration with a huge step spoils every iterate; the warm start must then be the answer.
+    wild = registry.make(
+        'grasp', model, horizon=8, iterations=1, action_rate=5.0, restarts=restarts
+    )
+    plan = wild.solve(problem, warm_start, UNLIMITED)
+    assert plan.cost <= good.cost + 1e-6
+    assert plan.source == 'incumbent'
+    assert torch.equal(plan.actions, good.actions)
+    there = tiny_world.problem(model, start=(0.5, 0.5), goal=(0.5, 0.5))
+    plan = wild.solve(there, None, UNLIMITED)
+    assert plan.source == 'safe_action'
+    assert not plan.actions.any()
+
+
+def test_the_same_problem_gives_the_same_plan_and_another_tick_another(model):
+    planner = registry.make('grasp', model, horizon=8, noise_scale=0.1, restarts=3)
+    problem = tiny_world.problem(model)
+    first, second = (planner.solve(problem, None, UNLIMITED) for _ in range(2))
+    assert torch.equal(first.actions, second.actions)
+    other = planner.solve(tiny_world.problem(model, tick=1), None, UNLIMITED)
+    assert not torch.equal(first.actions, other.actions)
+
+
+def test_without_noise_a_single_start_does_not_depend_on_the_tick(model):
+    planner = registry.make('grasp', model, horizon=8, noise_scale=0.0)
+    plans = [
+        planner.solve(tiny_world.problem(model, tick=tick), None, UNLIMITED) for tick in (0, 7)
+    ]
+    assert torch.equal(plans[0].actions, plans[1].actions)
+
+
+def test_sync_lowers_the_terminal_cost_of_the_rollout(model):
+    problem = tiny_world.problem(model)
+    costs = []
+    for sync_every in (0, 5):
+        planner = registry.make(
+            'grasp',
+            model,
+            horizon=10,
+            iterations=10,
+            action_rate=0.0,
+            running_weight=0.0,
+            sync_every=sync_every,
+            sync_steps=5,
+        )
+        costs.append(planner.solve(problem, None, UNLIMITED).cost)
+    assert costs[1] < 0.8 * costs[0]
+
+
+class TickingClock:
+    """A clock that moves by a fixed time whenever it is read."""
+
+    def __init__(self, tick_sec: float) -> None:
+        self.now_sec = 0.0
+        self.tick_sec = tick_sec
+
+    def __call__(self) -> float:
+        self.now_sec += self.tick_sec
+        return self.now_sec
+
+
+@pytest.mark.parametrize('name', ['grasp', 'cem'])
+def test_a_deadline_ends_a_solve_between_iterations_with_a_plan(model, name):
+    planner = registry.make(name, model, iterations=100)
+    problem = tiny_world.problem(model)
+    plan = planner.solve(problem, None, Deadline(0.2, clock=TickingClock(0.01)))
+    assert 1 <= plan.iterations < 20
+    assert plan.stopped == 'deadline'
+    assert torch.isfinite(plan.actions).all()
+    assert planner.solve(problem, None, UNLIMITED).stopped == 'iterations'
+
+
+@pytest.mark.parametrize('name', ['grasp', 'cem'])
+def test_a_model_that_is_not_finite_raises_and_a_bad_warm_start_does_not_win(model, name):
+    problem = tiny_world.problem(model)
+    planner = registry.make(name, model, horizon=4)
+    with pytest.raises(SolveError, match='finite'):
+        planner.solve(replace(problem, goal=problem.goal * math.nan), None, UNLIMITED)
+    nan = torch.full((4, 2, 2), math.nan)
+    broken = WarmStart(actions=nan, states=None, incumbent=nan)
+    if name == 'grasp':
+        plan = planner.solve(problem, broken, UNLIMITED)
+        assert torch.isfinite(plan.actions).all()
+    else:
+        with pytest.raises(SolveError):
+            planner.solve(problem, broken, UNLIMITED)
+
+
+sequences = st.lists(
+    st.tuples(*[st.floats(-3, 3, width=32)] * 2), min_size=1, max_size=12
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    sequence=sequences,
+    previous=st.tuples(st.floats(-1, 1, width=32), st.floats(-1, 1, width=32)),
+    change=st.floats(0, 2, width=32),
+)
+def test_projected_actions_keep_bounds_and_rate_limit(sequence, previous, change):
+    limits = ActionLimits(
+        low=torch.full((2,), -1.0),
+        high=torch.full((2,), 1.0),
+        max_change=torch.full((2,), change),
+    )
+    actions = torch.tensor(sequence).reshape(1, -1, 1, 2)
+    previous = torch.tensor(previous)
+    kept = limits.project(actions, previous).reshape(-1, 2)
+    assert bool((kept.abs() <= 1).all())
+    steps = torch.cat((previous[None], kept)).diff(dim=0).abs()
+    assert bool((steps <= change + 1e-5).all())
+
+
+@settings(deadline=None, max_examples=50)
+@given(sequence=sequences)
+def test_actions_that_keep_the_limits_are_not_changed(sequence):
+    limits = ActionLimits(low=torch.full((2,), -3.0), high=torch.full((2,), 3.0))
+    actions = torch.tensor(sequence).reshape(1, -1, 1, 2)
+    assert torch.equal(limits.project(actions, torch.zeros(2)), actions)
+    slow = (actions * 0.01).cumsum(dim=1).clamp(-3, 3)
+    gentle = ActionLimits(limits.low, limits.high, max_change=torch.full((2,), 0.1))
+    torch.testing.assert_close(gentle.project(slow, slow[0, 0, 0]), slow)
+
+
+def test_the_registry_names_what_is_wrong(model):
+    with pytest.raises(ConfigError, match='grasp, cem, greedy'):
+        registry.make('gripper', model)
+    with pytest.raises(ConfigError, match='no setting samples'):
+        registry.make('grasp', model, samples=3)
+    with pytest.raises(ConfigError, match='no setting horizon'):
+        registry.make('greedy', model, horizon=9)
+    with pytest.raises(ConfigError, match='horizon must be at least 1'):
+        registry.make('grasp', model, horizon=0)
+    with pytest.raises(ConfigError, match='noise_scale'):
+        registry.make('grasp', model, noise_scale=math.nan)
