@@ -175,9 +175,8 @@ class Gate:
         else:
             state = GateState.DRY_RUN if self.config.dry_run else GateState.PASSING
             reason = GateReason.NONE
-        allowed = self._limited(now_sec) if reason is GateReason.NONE else STILL
-        if state is not GateState.PASSING:
-            allowed = self._stopping(now_sec)
+        passed = self._limited(now_sec) if reason is GateReason.NONE else STILL
+        allowed = passed if state is GateState.PASSING else self._stopping(now_sec)
         self._output, self._output_sec = allowed, now_sec
         parts = [state.value, reason.value, self._fault_detail if reason is fault else '']
         return GateOutput(
@@ -197,13 +196,11 @@ class Gate:
 
     def _watch_source(self, source: Hashable, sequence: int | None) -> None:
         known = self._source is not None or self._sequence is not None
-        restarted = sequence is not None and self._sequence is not None and (
-            sequence <= self._sequence
-        )
-        if known and (source != self._source or restarted) and self._armed:
-            self._latched = self._latched if self._has_latched() else (
-                GateReason.CONTROLLER_RESTARTED
-            )
+        other = source != self._source
+        if sequence is not None and self._sequence is not None:
+            other = other or sequence <= self._sequence
+        if known and other and self._armed and not self._has_latched():
+            self._latched, self._fault_detail = GateReason.CONTROLLER_RESTARTED, ''
         self._source, self._sequence = source, sequence
 
     def _has_latched(self) -> bool:
@@ -283,9 +280,10 @@ class Gate:
         self, wanted: Sequence[float], present: Sequence[float], rate: float, now_sec: float
     ) -> tuple[float, ...]:
         """Go from ``present`` towards ``wanted``, at most ``rate`` per second; 0 = at once."""
-        if rate == 0 or self._output_sec is None:
+        if rate == 0:
             return tuple(wanted)
-        elapsed_sec = min(max(now_sec - self._output_sec, 0.0), _LONGEST_STEP_SEC)
+        since_sec = now_sec if self._output_sec is None else self._output_sec
+        elapsed_sec = min(max(now_sec - since_sec, 0.0), _LONGEST_STEP_SEC)
         change = tuple(w - p for w, p in zip(wanted, present, strict=True))
         change = _shortened(change, rate * elapsed_sec)
         return tuple(p + c for p, c in zip(present, change, strict=True))

@@ -1,0 +1,143 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The gate: a small process of its own that alone drives the robot.
+
+It imports no torch and does no work that can hang, so that it stops the robot whatever becomes of
+the controller.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from std_srvs.srv import SetBool
+
+from grasp_ros.control.gate import Gate, GateConfig, GateOutput, GateReason, GateState
+from grasp_ros.node import messages, spin, tables
+from grasp_ros.node.images import stamp_sec
+from grasp_ros.node.parameter_server import ParameterServer
+
+STATUS_PERIOD_SEC = 0.1
+_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class GateNode(Node):
+    """Subscribes ``action``, publishes ``cmd_vel`` and ``gate_status``, serves ``enable``."""
+
+    def __init__(self) -> None:
+        super().__init__('gate_node')
+        from grasp_ros.msg import GateStatus
+
+        self._status_type = GateStatus
+        self._gate: Gate | None = None
+        self._settings = ParameterServer(self, tables.GATE, check=_config, apply=self._apply)
+        values = self._settings.values
+        self._gate = Gate(_config(values), armed=values['gate.start_enabled'])
+        self._frame_id = ''
+        self._command_stamp = messages.to_time(0)
+        self._shown: tuple[GateState, GateReason] | None = None
+        self._status_sec = -math.inf
+        options = QoSOverridingOptions.with_default_policies()
+        self._command_publisher = self.create_publisher(
+            TwistStamped, 'cmd_vel', _NEWEST, qos_overriding_options=options
+        )
+        self._status_publisher = self.create_publisher(
+            GateStatus, 'gate_status', 10, qos_overriding_options=options
+        )
+        self.create_subscription(
+            TwistStamped, 'action', self._on_action, _NEWEST, qos_overriding_options=options
+        )
+        self.create_service(SetBool, 'enable', self._on_enable)
+        # On a steady clock: the watchdog must not stop with the simulator's clock.
+        period_sec = 1.0 / values['gate.rate']
+        self.create_timer(period_sec, self._step, clock=spin.STEADY_CLOCK)
+
+    def shut_down(self) -> None:
+        """Send zero velocity and say so."""
+        self._publish(self._gate.shut_down())
+
+    def _apply(self, values: Mapping[str, Any]) -> None:
+        self._gate.config = _config(values)
+
+    def _on_action(self, message: TwistStamped, info: Mapping[str, Any]) -> None:
+        now_sec = time.monotonic()
+        age_sec = math.nan
+        if not math.isnan(stamp_sec(message.header.stamp)):
+            age_sec = 1e-9 * self.get_clock().now().nanoseconds - stamp_sec(message.header.stamp)
+        gid = info.get('publisher_gid')
+        reason = self._gate.accept(
+            messages.command(message),
+            now_sec=now_sec,
+            age_sec=age_sec,
+            source=None if gid is None else bytes(gid['data']),
+            sequence=info.get('publication_sequence_number'),
+        )
+        if not reason:
+            self._frame_id = message.header.frame_id
+            self._command_stamp = message.header.stamp
+        self._step()
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response):
+        self._gate.enable(request.data)
+        self._step()
+        response.success = True
+        response.message = 'armed' if request.data else 'disarmed: the safe command is sent'
+        return response
+
+    def _step(self) -> None:
+        self._publish(self._gate.step(time.monotonic()))
+
+    def _publish(self, output: GateOutput) -> None:
+        now = self.get_clock().now().to_msg()
+        self._command_publisher.publish(messages.twist(output.command, now, self._frame_id))
+        changed = self._shown != (output.state, output.reason)
+        if changed:
+            self._shown = (output.state, output.reason)
+            # Two calls: rclpy fixes the severity of each place in the source.
+            if output.state is GateState.STOPPED:
+                self.get_logger().warning(output.text)
+            else:
+                self.get_logger().info(output.text)
+        if changed or time.monotonic() - self._status_sec >= STATUS_PERIOD_SEC:
+            self._status_sec = time.monotonic()
+            self._publish_status(output, now)
+
+    def _publish_status(self, output: GateOutput, now) -> None:
+        kind = self._status_type
+        message = kind(command_stamp=self._command_stamp)
+        message.header.stamp = now
+        values = {
+            'state': getattr(kind, output.state.name),
+            'reason': getattr(kind, f'REASON_{output.reason.name}'),
+            'text': output.text,
+            'command_age_sec': output.command_age_sec,
+            'speed_scale': self._gate.config.speed_scale,
+            'limited': self._gate.limited,
+            'rejected': self._gate.rejected,
+            'timeouts': self._gate.timeouts,
+        }
+        self._status_publisher.publish(messages.set_fields(message, values))
+
+
+def _config(values: Mapping[str, Any]) -> GateConfig:
+    """The parameters that are fields of :class:`GateConfig`."""
+    names = {field.name for field in fields(GateConfig)}
+    return GateConfig(**{name: values[f'gate.{name}'] for name in names})
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of ``gate_node``."""
+    return spin.run(GateNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,127 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The embedded two rooms as a robot with a camera, in real time."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image
+
+from grasp_ros.node import images, messages, spin, tables
+from grasp_ros.node.parameter_server import ParameterServer
+from grasp_ros.sim.world import TwoRooms, WorldInputError
+
+CAMERA_FRAME = 'camera'
+WORLD_FRAME = 'world'
+_LONGEST_STEP_SEC = 0.2  # a stalled process does not make up for the time it was stalled
+
+
+class SimNode(Node):
+    """Publishes ``image_raw``, ``camera_info``, ``ground_truth/pose``; subscribes ``cmd_vel``."""
+
+    def __init__(self) -> None:
+        super().__init__('sim_node')
+        from grasp_ros.srv import RenderGoal, ResetRobot
+
+        self._settings = ParameterServer(self, tables.SIM)
+        values = self._settings.values
+        self._world = TwoRooms(image_size=values['sim.image_size'])
+        self._world.reset(seed=values['sim.seed'])
+        self._advanced_sec = self._commanded_sec = time.monotonic()
+        self._camera_info = _camera_info(self._world)
+        options = QoSOverridingOptions.with_default_policies()
+        self._image_publisher = self.create_publisher(
+            Image, 'image_raw', qos_profile_sensor_data, qos_overriding_options=options
+        )
+        self._info_publisher = self.create_publisher(
+            CameraInfo, 'camera_info', qos_profile_sensor_data, qos_overriding_options=options
+        )
+        self._pose_publisher = self.create_publisher(PoseStamped, 'ground_truth/pose', 10)
+        newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+        self.create_subscription(
+            TwistStamped, 'cmd_vel', self._on_command, newest, qos_overriding_options=options
+        )
+        self.create_service(ResetRobot, 'reset_robot', self._on_reset)
+        self.create_service(RenderGoal, 'render_goal', self._on_render_goal)
+        self.create_timer(1.0 / values['sim.rate'], self._on_frame, clock=spin.STEADY_CLOCK)
+
+    def _on_frame(self) -> None:
+        self._advance()
+        stamp = self.get_clock().now().to_msg()
+        x, y = self._world.position
+        image = Image()
+        image.header.stamp = stamp
+        image.header.frame_id = CAMERA_FRAME
+        images.fill(image, self._world.render())
+        self._image_publisher.publish(image)
+        self._camera_info.header.stamp = stamp
+        self._info_publisher.publish(self._camera_info)
+        self._pose_publisher.publish(messages.pose(x, y, stamp, WORLD_FRAME))
+
+    def _advance(self) -> None:
+        """Bring the world to the present; the velocity is zero once commands are stale."""
+        now_sec = time.monotonic()
+        if now_sec - self._commanded_sec > self._settings['sim.command_timeout_sec']:
+            self._world.drive((0.0, 0.0))
+        self._world.advance(min(now_sec - self._advanced_sec, _LONGEST_STEP_SEC))
+        self._advanced_sec = now_sec
+
+    def _on_command(self, message: TwistStamped) -> None:
+        velocity = (message.twist.linear.x, message.twist.linear.y)
+        if not all(math.isfinite(value) for value in velocity):
+            return
+        self._advance()
+        self._world.drive(velocity)
+        self._commanded_sec = time.monotonic()
+
+    def _on_reset(self, request, response):
+        try:
+            self._world.reset(options={'start': (request.x, request.y)})
+        except WorldInputError as error:
+            response.success, response.message = False, str(error)
+            return response
+        self._advanced_sec = time.monotonic()
+        response.success = True
+        return response
+
+    def _on_render_goal(self, request, response):
+        try:
+            picture = self._world.render_at(request.x, request.y)
+        except WorldInputError as error:
+            response.success, response.message = False, str(error)
+            return response
+        response.success = True
+        response.image.header.stamp = self.get_clock().now().to_msg()
+        response.image.header.frame_id = CAMERA_FRAME
+        images.fill(response.image, picture)
+        return response
+
+
+def _camera_info(world: TwoRooms) -> CameraInfo:
+    """An ideal pinhole: no distortion, the optical axis in the middle of the picture."""
+    size = world.image_size
+    focal = size / 2 / math.tan(math.radians(world.scene.camera.fov_deg) / 2)
+    middle = size / 2
+    info = CameraInfo(width=size, height=size, distortion_model='plumb_bob')
+    info.header.frame_id = CAMERA_FRAME
+    info.d = [0.0] * 5
+    info.k = [focal, 0.0, middle, 0.0, focal, middle, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal, 0.0, middle, 0.0, 0.0, focal, middle, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of ``sim_node``."""
+    return spin.run(SimNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

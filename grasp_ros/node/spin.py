@@ -1,0 +1,83 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a node until a signal, and lets it say its last word."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+try:
+    import rclpy
+    from rclpy.clock import Clock
+    from rclpy.clock_type import ClockType
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.node import Node
+    from rclpy.signals import SignalHandlerOptions
+
+    import grasp_ros.msg  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f'{error}. The nodes need ROS 2 and the messages of grasp_ros: with ROS 2 installed, '
+        '`colcon build --packages-select grasp_ros` and source install/setup.bash; without, '
+        "`GRASP_ROS_MESSAGES=1 pip install '.[ros]'` in the source folder"
+    ) from error
+
+from grasp_ros.errors import GraspError
+
+HEARTBEAT_SEC = 0.1
+_LAST_WORDS_SEC = 0.5
+STEADY_CLOCK = Clock(clock_type=ClockType.STEADY_TIME)
+
+
+def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Make a node, spin it until SIGINT or SIGTERM, shut it down.
+
+    The node may have ``shut_down()``, which sends its last messages, and ``is_settled()``, which
+    tells when results that clients wait for have gone out.
+
+    rclpy's own signal handlers invalidate the context at once; the safe command could not be
+    sent any more. So the signals are handled here.
+
+    :return: exit code: 0 after a signal, 1 when the node could not be made
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop_requested = []
+
+    def on_signal(number, frame) -> None:
+        stop_requested.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    executor = SingleThreadedExecutor()
+    node = None
+    try:
+        node = make_node()
+        # A node without any timer may sleep through a signal: the wait is in C.
+        node.create_timer(HEARTBEAT_SEC, lambda: None, clock=STEADY_CLOCK)
+        executor.add_node(node)
+        while rclpy.ok() and not stop_requested:
+            executor.spin_once()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except GraspError as error:
+        print(f'{type(error).__name__} {error.code}: {error}', file=sys.stderr)
+        return 1
+    finally:
+        if node is not None:
+            _end(node, executor)
+        rclpy.try_shutdown()
+    return 0
+
+
+def _end(node: Node, executor: SingleThreadedExecutor) -> None:
+    if rclpy.ok() and hasattr(node, 'shut_down'):
+        node.shut_down()
+        until_sec = time.monotonic() + _LAST_WORDS_SEC
+        while time.monotonic() < until_sec and not getattr(node, 'is_settled', lambda: True)():
+            executor.spin_once(timeout_sec=0.01)
+    executor.shutdown(timeout_sec=_LAST_WORDS_SEC)
+    node.destroy_node()
+
