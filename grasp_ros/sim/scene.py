@@ -34,9 +34,10 @@ class Rectangle:
     low: Point
     high: Point
 
-    def contains(self, x: float, y: float) -> bool:
-        """Whether a point in m lies in the rectangle, its border included."""
-        return self.low[0] <= x <= self.high[0] and self.low[1] <= y <= self.high[1]
+    def contains(self, x: float, y: float, *, margin: float = 0.0) -> bool:
+        """Whether a point lies in the rectangle grown by `margin`, its border included; in m."""
+        return (self.low[0] - margin <= x <= self.high[0] + margin
+                and self.low[1] - margin <= y <= self.high[1] + margin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +171,9 @@ class Scene:
         """Name of the first room that contains a point in m, or None (in a door or a wall)."""
         return next((room.name for room in self.rooms if room.contains(x, y)), None)
 
-    def is_held_out(self, x: float, y: float) -> bool:
-        """Whether the robot's centre at a point in m is held out of the training data."""
-        return any(band.contains(x, y) for band in self.held_out)
+    def is_held_out(self, x: float, y: float, *, margin: float = 0.0) -> bool:
+        """Whether training data may not show the robot there (bands grown by `margin`, in m)."""
+        return any(band.contains(x, y, margin=margin) for band in self.held_out)
 
     def to_dict(self) -> dict[str, Any]:
         """The scene as plain dictionaries, lists, strings and numbers."""

@@ -1,0 +1,190 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A small joint-embedding predictive architecture: encoder, metric head, predictor, probe.
+
+The encoder gives ``z``. With a metric head the model's latent is ``phi(z)``, in which Euclidean
+distance grows with the steps to go (Park et al., "Foundation Policies with Hilbert
+Representations", 2024); without one it is ``z``. The predictor is a residual MLP,
+``F(s, a) = s + m(s, a)``, small enough for its pullback to be written by hand. The probe reads
+the robot's place for pictures and reports; nothing is controlled by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from grasp_ros.world_models.base import LatentModel, ModelCard, Observation
+
+
+class Encoder(nn.Module):
+    """Pictures to ``z``: three convolutions and a head with batch normalisation.
+
+    The normalisation in the head is what keeps joint training from collapsing.
+
+    :param size: width and height of the picture, pixels, divisible by 16
+    :param channels: of the three convolutions
+    :param width: of the head's hidden layer
+    :param latent_size: entries of ``z``
+    """
+
+    def __init__(self, *, size: int, channels: tuple[int, ...], width: int, latent_size: int):
+        super().__init__()
+        if size % 16 or len(channels) != 3:
+            raise ValueError(f'the encoder needs a size divisible by 16 and 3 channel counts, '
+                             f'got {size} and {channels}')
+        first, second, third = channels
+        self.features = nn.Sequential(
+            nn.Conv2d(3, first, 6, stride=4, padding=1), nn.SiLU(),
+            nn.Conv2d(first, second, 4, stride=2, padding=1), nn.SiLU(),
+            nn.Conv2d(second, third, 4, stride=2, padding=1), nn.SiLU(),
+        )
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.Linear(third * (size // 16) ** 2, width), nn.BatchNorm1d(width),
+            nn.SiLU(), nn.Linear(width, latent_size),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """
+        :param images: uint8 ``[N, size, size, 3]``, rgb
+        :return: ``[N, latent_size]``
+        """
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 64).sub_(2.0)
+        return self.head(self.features(pixels))
+
+
+class Predictor(nn.Module):
+    """One model step in latent space, ``s + m(s, a)``.
+
+    :param latent_size: entries of the latent
+    :param action_size: entries of the action
+    :param action_scale: largest magnitude of an action; actions are divided by it
+    :param width: of the two hidden layers
+    """
+
+    def __init__(self, *, latent_size: int, action_size: int, action_scale: float, width: int):
+        super().__init__()
+        self.from_latent = nn.Linear(latent_size, width)
+        self.from_action = nn.Linear(action_size, width, bias=False)
+        self.hidden = nn.Linear(width, width)
+        self.out = nn.Linear(width, latent_size)
+        with torch.no_grad():
+            # The first prediction is then "nothing moves", a good start for long rollouts.
+            self.out.weight.mul_(0.1)
+            self.out.bias.zero_()
+            self.from_action.weight.div_(action_scale)
+
+    def forward(self, latent: Tensor, action: Tensor) -> Tensor:
+        """
+        :param latent: ``[N, latent_size]``
+        :param action: ``[N, action_size]``
+        :return: ``[N, latent_size]``
+        """
+        pushed = torch.addmm(self.from_latent.bias, action, self.from_action.weight.t())
+        return self._step(latent, pushed)
+
+    def _step(self, latent: Tensor, pushed: Tensor) -> Tensor:
+        # Functional, not by calling modules: a rollout is a chain of small calls, and a module
+        # call costs as much as a small product.
+        linear, silu = torch.addmm, nn.functional.silu
+        first = silu(linear(pushed, latent, self.from_latent.weight.t()))
+        second = silu(linear(self.hidden.bias, first, self.hidden.weight.t()))
+        return latent + linear(self.out.bias, second, self.out.weight.t())
+
+    def rollout(self, latent: Tensor, actions: Tensor) -> Tensor:
+        """Repeated :meth:`forward`; what the actions add is computed for all steps at once.
+
+        :param latent: ``[N, latent_size]``
+        :param actions: ``[N, T, action_size]``
+        :return: ``[N, T, latent_size]``
+        """
+        count, horizon, size = actions.shape
+        flat = actions.transpose(0, 1).reshape(-1, size)
+        pushed = torch.addmm(self.from_latent.bias, flat, self.from_action.weight.t())
+        latents = []
+        for push in pushed.view(horizon, count, -1).unbind(0):
+            latent = self._step(latent, push)
+            latents.append(latent)
+        return torch.stack(latents, dim=1)
+
+    def with_vjp(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Callable]:
+        """As :meth:`forward`, without autograd, and the pullback to the actions in closed form."""
+        first = torch.addmm(self.from_latent.bias, latent, self.from_latent.weight.t())
+        first.addmm_(action, self.from_action.weight.t())
+        second = torch.addmm(self.hidden.bias, nn.functional.silu(first), self.hidden.weight.t())
+        change = torch.addmm(self.out.bias, nn.functional.silu(second), self.out.weight.t())
+
+        def pullback(cotangent: Tensor) -> Tensor:
+            backward = torch.ops.aten.silu_backward
+            cotangent = backward(cotangent.mm(self.out.weight), second)
+            cotangent = backward(cotangent.mm(self.hidden.weight), first)
+            return cotangent.mm(self.from_action.weight)
+
+        return change.add_(latent), pullback
+
+
+def mlp(*sizes: int) -> nn.Sequential:
+    """Linear layers of the given sizes with SiLU between them."""
+    layers: list[nn.Module] = []
+    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(before, after), nn.SiLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Jepa(LatentModel):
+    """The world model that ships.
+
+    ``card.architecture`` holds ``channels`` (three), ``encoder_width``, ``encoder_latent``
+    (entries of ``z``), ``metric_width`` (hidden layers of phi; 0: no metric head),
+    ``predictor_width`` and ``probe_width``.
+
+    :param card: one camera, square; one frame, one latent of history, one control step per model
+        step, no proprioception
+    :raises ValueError: for a card that this architecture cannot serve
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        super().__init__(card)
+        values = card.architecture
+        self._camera, camera = next(iter(card.cameras.items()))
+        if (len(card.cameras), card.frames, card.history, card.action_block) != (1, 1, 1, 1):
+            raise ValueError('a jepa has one camera, one frame, history 1 and action block 1')
+        if camera.height != camera.width or len(card.latent_shape) != 1 or card.proprioception:
+            raise ValueError('a jepa has a square picture, a vector latent, no proprioception')
+        size, inner, metric = card.latent_shape[0], values['encoder_latent'], values['metric_width']
+        if not metric and inner != size:
+            raise ValueError(f'without a metric head the latent is z: {size} is not {inner}')
+        self.encoder = Encoder(size=camera.width, channels=tuple(values['channels']),
+                               width=values['encoder_width'], latent_size=inner)
+        self.metric = mlp(inner, metric, metric, size) if metric else nn.Identity()
+        scale = max(max(abs(spec.low), abs(spec.high)) for spec in card.actions)
+        self.predictor = Predictor(latent_size=size, action_size=card.action_size,
+                                   action_scale=scale, width=values['predictor_width'])
+        self.probe = mlp(size, values['probe_width'], values['probe_width'], 2)
+
+    def encode(self, observation: Observation) -> Tensor:
+        observation.check(self.card)
+        return self.metric(self.encoder(observation.images[self._camera][:, 0]))
+
+    def predict(self, context: Tensor, actions: Tensor) -> Tensor:
+        return self.predictor(context[:, -1], actions[:, -1, 0])
+
+    def rollout(self, context: Tensor, actions: Tensor) -> Tensor:
+        return self.predictor.rollout(context[:, -1], actions[:, :, 0])
+
+    def predict_with_vjp(
+        self, context: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        with torch.no_grad():
+            latent, pullback = self.predictor.with_vjp(context[:, -1], actions[:, -1, 0])
+
+        def to_blocks(cotangent: Tensor) -> Tensor:
+            with torch.no_grad():
+                return pullback(cotangent)[:, None, None]
+
+        return latent, to_blocks
+
+    def position(self, latent: Tensor) -> Tensor:
+        return self.probe(latent)
