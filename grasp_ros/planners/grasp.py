@@ -125,7 +125,7 @@ class Grasp:
             started_sec = deadline.now()
             if iterations and not deadline.allows(longest_sec + self._ranking_sec):
                 break
-            if iterations:
+            if iterations & (iterations - 1) == 0 and iterations:  # 1, 2, 4, 8, …
                 earlier.append(actions[0].clone())
             self._iterate(problem, latents, actions, moments, iterations, random)
             iterations += 1
@@ -208,19 +208,23 @@ class Grasp:
         predicted, pullback = model.predict_with_vjp(context, blocks)
         targets = latents[:, history:]
         cotangent = self._residual_gradient(predicted, targets.flatten(0, 1))
-        cotangent += config.goal_weight * model.cost_gradient(predicted, problem.goal)
+        goal_gradient = model.cost_gradient(predicted, problem.goal)
+        cotangent.add_(goal_gradient, alpha=config.goal_weight)
         gradient = self._fold(pullback(cotangent), restarts, horizon)
         states = targets[:, :-1]
-        states += config.state_rate * (predicted.reshape(targets.shape)[:, :-1] - states)
-        states += self._noise(states, random)
-        step = adam_step(gradient, moments, iteration)
-        actions -= config.action_rate * problem.limits.half_range * step
+        states.lerp_(predicted.view(targets.shape)[:, :-1], config.state_rate)
+        if config.noise_scale:
+            states += self._noise(states, random)
+        adam_step(actions, gradient, moments, iteration, self._action_step(problem))
         actions.copy_(problem.limits.project(actions, problem.previous_action))
+
+    def _action_step(self, problem: Problem) -> Tensor:
+        return self.config.action_rate * problem.limits.half_range
 
     def _residual_gradient(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Gradient of ``mean_i w_i ((p_i - s_i) / scale)^2`` with respect to p."""
         factor = 2.0 / (predicted[0].numel() * self.model.card.latent_scale**2)
-        return (predicted - targets) * (factor * self.model.weights)
+        return (predicted - targets).mul_(self.model.weights * factor)
 
     def _windows(
         self, problem: Problem, latents: Tensor, actions: Tensor
@@ -249,26 +253,36 @@ class Grasp:
         """Gradient steps on the actions alone through the serial rollout, on c(s_T, g)."""
         config, model = self.config, self.model
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
+        rate = config.sync_rate * problem.limits.half_range
         for step in range(config.sync_steps):
             with torch.enable_grad():
                 leaf = actions.detach().requires_grad_(True)
                 terminal = rollout(model, problem, leaf)
                 loss = plan_cost(model, problem.goal, terminal[:, -1:], 0.0).sum()
                 gradient = torch.autograd.grad(loss, leaf)[0]
-            descent = adam_step(gradient, moments, step)
-            actions = actions - config.sync_rate * problem.limits.half_range * descent
+            actions = actions.clone()
+            adam_step(actions, gradient, moments, step, rate)
             actions = problem.limits.project(actions, problem.previous_action)
         return actions
 
 
-def adam_step(gradient: Tensor, moments: tuple[Tensor, Tensor], iteration: int) -> Tensor:
-    """Direction of an Adam step (arXiv 1412.6980, algorithm 1); moments are updated in place.
+def adam_step(
+    values: Tensor,
+    gradient: Tensor,
+    moments: tuple[Tensor, Tensor],
+    iteration: int,
+    rate: Tensor,
+) -> None:
+    """One Adam step (arXiv 1412.6980, section 2, the efficient order), in place.
 
+    :param values: what is optimised
+    :param moments: first and second moment, zeros before the first step
     :param iteration: number of steps already taken with these moments
+    :param rate: broadcastable to ``values``
     """
     first, second = moments
     first.lerp_(gradient, 1 - ADAM_BETAS[0])
     second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
-    first_factor = 1 / (1 - ADAM_BETAS[0] ** (iteration + 1))
-    second_factor = 1 / (1 - ADAM_BETAS[1] ** (iteration + 1))
-    return first * first_factor / ((second * second_factor).sqrt() + ADAM_EPSILON)
+    factor = (1 - ADAM_BETAS[0] ** (iteration + 1)) / (1 - ADAM_BETAS[1] ** (iteration + 1)) ** 0.5
+    scale = second.sqrt().mul_(factor).add_(ADAM_EPSILON)
+    values.addcdiv_(first, scale.div_(rate), value=-1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Serial rollouts of the world model, and the cost that ranks plans."""
+"""Rollouts of the world model, and the cost that ranks plans."""
 
 from __future__ import annotations
 
@@ -13,28 +13,15 @@ from grasp_ros.world_models.base import WorldModel
 
 
 def rollout(model: WorldModel, problem: Problem, actions: Tensor) -> Tensor:
-    """Predict the latents that action sequences lead to, one model call for each step.
+    """Predict the latents that action sequences lead to from the problem's present.
 
     :param actions: ``[N, T, k, A]``
     :return: ``[N, T, *latent]``, the latents s_1 … s_T
     """
-    count, horizon = actions.shape[:2]
-    history = problem.context.shape[0]
+    count = actions.shape[0]
     context = problem.context.expand(count, *problem.context.shape)
-    if history == 1:
-        latents = []
-        for t in range(horizon):
-            latent = model.predict(context, actions[:, t : t + 1])
-            latents.append(latent)
-            context = latent.unsqueeze(1)
-        return torch.stack(latents, dim=1)
     past = problem.past_actions.expand(count, *problem.past_actions.shape)
-    blocks = torch.cat((past, actions), dim=1)
-    sequence = [context[:, i] for i in range(history)]
-    for t in range(horizon):
-        window = torch.stack(sequence[t : t + history], dim=1)
-        sequence.append(model.predict(window, blocks[:, t : t + history]))
-    return torch.stack(sequence[history:], dim=1)
+    return model.rollout(context, torch.cat((past, actions), dim=1))
 
 
 def plan_cost(model: WorldModel, goal: Tensor, latents: Tensor, running_weight: float) -> Tensor:
@@ -71,7 +58,7 @@ def best_plan(
 
     :param actions: ``[R, T, k, A]``, the last iterates
     :param states: ``[R, T, *latent]``, their lifted states
-    :param earlier: iterates on the way, ``[T, k, A]`` each: many are better than the last one,
+    :param earlier: iterates on the way, ``[T, k, A]`` each: some are better than the last one,
         because a lifted iteration lowers the lifted energy and not the rollout cost
     :raises SolveError: when no candidate has a finite cost
     """

@@ -237,6 +237,14 @@ class WorldModel(Protocol):
         :return: ``[N, *latent]``
         """
 
+    def rollout(self, context: Tensor, actions: Tensor) -> Tensor:
+        """Repeated :meth:`predict`, each latent fed back as context; differentiable.
+
+        :param context: ``[N, H, *latent]``
+        :param actions: ``[N, H - 1 + T, k, A]``; the first H - 1 blocks led to the present latent
+        :return: the latents s_1 … s_T, ``[N, T, *latent]``
+        """
+
     def predict_with_vjp(
         self, context: Tensor, actions: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -293,10 +301,18 @@ class LatentModel(torch.nn.Module):
 
     def cost_gradient(self, latent: Tensor, goal: Tensor) -> Tensor:
         factor = 2.0 / (math.prod(self.card.latent_shape) * self.card.latent_scale**2)
-        return factor * self.weights * (latent - goal)
+        return (latent - goal).mul_(self.weights * factor)
 
     def predict(self, context: Tensor, actions: Tensor) -> Tensor:
         raise NotImplementedError
+
+    def rollout(self, context: Tensor, actions: Tensor) -> Tensor:
+        history = self.card.history
+        sequence = list(context.unbind(1))
+        for t in range(actions.shape[1] - history + 1):
+            window = torch.stack(sequence[t : t + history], dim=1)
+            sequence.append(self.predict(window, actions[:, t : t + history]))
+        return torch.stack(sequence[history:], dim=1)
 
     def predict_with_vjp(
         self, context: Tensor, actions: Tensor

@@ -1,12 +1,15 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A small joint-embedding predictive architecture: encoder, metric head, predictor, probe.
+"""A small joint-embedding predictive architecture: encoder, head, predictor, probe.
 
-The encoder gives ``z``. With a metric head the model's latent is ``phi(z)``, in which Euclidean
-distance grows with the steps to go (Park et al., "Foundation Policies with Hilbert
-Representations", 2024); without one it is ``z``. The predictor is a residual MLP,
-``F(s, a) = s + m(s, a)``, small enough for its pullback to be written by hand. The probe reads
-the robot's place for pictures and reports; nothing is controlled by it.
+The encoder gives features of a picture, the head makes the latent from them. A linear head gives
+the latent ``z`` in which encoder and predictor were trained jointly. A metric head, an MLP, gives
+``phi``, in which Euclidean distance grows with the steps to go (Park, Kreiman, Levine,
+"Foundation Policies with Hilbert Representations", 2024). It reads the features and not ``z``,
+because the few entries of ``z`` keep a third of the features' accuracy of place.
+
+The predictor is a residual MLP, ``F(s, a) = s + m(s, a)``, small enough for its pullback to be
+written by hand. The probe reads the robot's place for pictures and reports; it controls nothing.
 """
 
 from __future__ import annotations
@@ -20,39 +23,39 @@ from grasp_ros.world_models.base import LatentModel, ModelCard, Observation
 
 
 class Encoder(nn.Module):
-    """Pictures to ``z``: three convolutions and a head with batch normalisation.
+    """Pictures to features: three convolutions and a layer with batch normalisation.
 
-    The normalisation in the head is what keeps joint training from collapsing.
+    The normalisation is what keeps joint training from collapsing.
 
     :param size: width and height of the picture, pixels, divisible by 16
     :param channels: of the three convolutions
-    :param width: of the head's hidden layer
-    :param latent_size: entries of ``z``
+    :param width: number of features
+    :raises ValueError: for a size or channels that do not fit
     """
 
-    def __init__(self, *, size: int, channels: tuple[int, ...], width: int, latent_size: int):
+    def __init__(self, *, size: int, channels: tuple[int, ...], width: int):
         super().__init__()
         if size % 16 or len(channels) != 3:
             raise ValueError(f'the encoder needs a size divisible by 16 and 3 channel counts, '
                              f'got {size} and {channels}')
         first, second, third = channels
-        self.features = nn.Sequential(
+        self.convolutions = nn.Sequential(
             nn.Conv2d(3, first, 6, stride=4, padding=1), nn.SiLU(),
             nn.Conv2d(first, second, 4, stride=2, padding=1), nn.SiLU(),
             nn.Conv2d(second, third, 4, stride=2, padding=1), nn.SiLU(),
         )
-        self.head = nn.Sequential(
+        self.features = nn.Sequential(
             nn.Flatten(), nn.Linear(third * (size // 16) ** 2, width), nn.BatchNorm1d(width),
-            nn.SiLU(), nn.Linear(width, latent_size),
+            nn.SiLU(),
         )
 
     def forward(self, images: Tensor) -> Tensor:
         """
         :param images: uint8 ``[N, size, size, 3]``, rgb
-        :return: ``[N, latent_size]``
+        :return: ``[N, width]``
         """
         pixels = images.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 64).sub_(2.0)
-        return self.head(self.features(pixels))
+        return self.features(self.convolutions(pixels))
 
 
 class Predictor(nn.Module):
@@ -136,8 +139,8 @@ def mlp(*sizes: int) -> nn.Sequential:
 class Jepa(LatentModel):
     """The world model that ships.
 
-    ``card.architecture`` holds ``channels`` (three), ``encoder_width``, ``encoder_latent``
-    (entries of ``z``), ``metric_width`` (hidden layers of phi; 0: no metric head),
+    ``card.architecture`` holds ``channels`` (three), ``encoder_width`` (features),
+    ``metric_width`` (of the metric head's two hidden layers; 0: a linear head),
     ``predictor_width`` and ``probe_width``.
 
     :param card: one camera, square; one frame, one latent of history, one control step per model
@@ -153,12 +156,10 @@ class Jepa(LatentModel):
             raise ValueError('a jepa has one camera, one frame, history 1 and action block 1')
         if camera.height != camera.width or len(card.latent_shape) != 1 or card.proprioception:
             raise ValueError('a jepa has a square picture, a vector latent, no proprioception')
-        size, inner, metric = card.latent_shape[0], values['encoder_latent'], values['metric_width']
-        if not metric and inner != size:
-            raise ValueError(f'without a metric head the latent is z: {size} is not {inner}')
-        self.encoder = Encoder(size=camera.width, channels=tuple(values['channels']),
-                               width=values['encoder_width'], latent_size=inner)
-        self.metric = mlp(inner, metric, metric, size) if metric else nn.Identity()
+        size, width = card.latent_shape[0], values['encoder_width']
+        self.encoder = Encoder(size=camera.width, channels=tuple(values['channels']), width=width)
+        metric = values['metric_width']
+        self.head = mlp(width, metric, metric, size) if metric else nn.Linear(width, size)
         scale = max(max(abs(spec.low), abs(spec.high)) for spec in card.actions)
         self.predictor = Predictor(latent_size=size, action_size=card.action_size,
                                    action_scale=scale, width=values['predictor_width'])
@@ -166,7 +167,7 @@ class Jepa(LatentModel):
 
     def encode(self, observation: Observation) -> Tensor:
         observation.check(self.card)
-        return self.metric(self.encoder(observation.images[self._camera][:, 0]))
+        return self.head(self.encoder(observation.images[self._camera][:, 0]))
 
     def predict(self, context: Tensor, actions: Tensor) -> Tensor:
         return self.predictor(context[:, -1], actions[:, -1, 0])
