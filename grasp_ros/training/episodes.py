@@ -98,11 +98,12 @@ def run_episode(
     task: Task,
     *,
     held_out: bool,
-    timing: list[tuple[float, float]],
+    timing: list[tuple[float, float, float]],
 ) -> Episode:
     """Drive one task to its limit: twice the shortest path's steps, and 20 more.
 
-    :param timing: receives (wall, thread CPU) seconds of every tick
+    :param timing: receives, for every tick with a solve, its wall and its thread CPU time and the
+        wall time of one forward pass over the horizon right after it, seconds
     """
     card = controller.model.card
     period_sec = card.control_period_sec
@@ -124,7 +125,8 @@ def run_episode(
         wall_sec, cpu_sec = time.perf_counter(), time.thread_time()
         tick = controller.step(frame, now_sec=stamp_sec)
         if tick.status is TickStatus.SOLVED:
-            timing.append((time.perf_counter() - wall_sec, time.thread_time() - cpu_sec))
+            wall_sec, cpu_sec = time.perf_counter() - wall_sec, time.thread_time() - cpu_sec
+            timing.append((wall_sec, cpu_sec, _forward_pass_sec(controller)))
             warm_ticks += tick.shift_steps != COLD
         if not claimed and monitor.update(stamp_sec, tick.goal_distance) is GoalState.REACHED:
             claimed = True
@@ -147,3 +149,20 @@ def run_episode(
         false_success=false_success,
         warm_ticks=warm_ticks,
     )
+
+
+def _forward_pass_sec(controller: Controller) -> float:
+    """Time of one batched forward pass of the predictor over the horizon, seconds."""
+    model, horizon = controller.model, controller.planner.horizon
+    card = model.card
+    context = torch.zeros((horizon, card.history, *card.latent_shape), device=model.device)
+    shape = (horizon, card.history, card.action_block, card.action_size)
+    actions = torch.zeros(shape, device=model.device)
+    with torch.no_grad():
+        if model.device.type == 'cuda':
+            torch.cuda.synchronize(model.device)
+        started_sec = time.perf_counter()
+        model.predict(context, actions)
+        if model.device.type == 'cuda':
+            torch.cuda.synchronize(model.device)
+        return time.perf_counter() - started_sec

@@ -1,6 +1,6 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: a folder with ``model.safetensors`` and ``card.json``. Nothing in it is executed."""
+"""Checkpoints: a folder with ``model.safetensors`` and ``card.json``; nothing is executed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentMode
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f'{path}: {error}') from error
+        reason = ' '.join(str(error).split())[:300]  # torch lists every key, a line each
+        raise CheckpointError(f'{path} does not fit {CARD_FILE}: {reason}') from error
     bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
         raise CheckpointError(f'{path}: values that are not finite in {", ".join(bad)}')
