@@ -186,16 +186,21 @@ class Controller:
             return self._safe(TickStatus.STALE_IMAGE)
         started_sec = self._clock()
         is_new = self._frame_stamp_sec is None or frame.stamp_sec > self._frame_stamp_sec
-        if not is_new:
+        innovation = None
+        if is_new:
+            try:
+                latent, innovation = self._perceive(frame)
+            except ObservationError as error:
+                self._step += 1
+                return self._go_on(str(error))
+        else:
             self._step += 1
             if self._goal is None:
                 return self._safe(TickStatus.NO_GOAL)
-            return self._go_on('no new frame')
-        try:
-            latent, innovation = self._perceive(frame)
-        except ObservationError as error:
-            self._step += 1
-            return self._go_on(str(error))
+            if self._plan is not None:
+                return self._go_on('no new frame')
+            # A goal that came after the frame: what was seen then is enough to plan from.
+            latent = self._history.context(self._step)[-1]
         encode_sec = self._clock() - started_sec
         if self._goal is None:
             return replace(

@@ -1,0 +1,70 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Decides which images are frames: readable, of the right size, newer than the last."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from grasp_ros.control.history import Frame
+from grasp_ros.errors import ObservationError
+from grasp_ros.node import messages
+from grasp_ros.node.images import stamp_sec, to_rgb
+from grasp_ros.node.worker import Arrival
+from grasp_ros.world_models.base import ModelCard
+
+FUTURE_SEC = 0.1  # how far the camera's clock may be ahead of ours
+
+
+class Camera:
+    """The one camera of a model; costs microseconds a frame.
+
+    :param card: of the model
+    :param now_ns: the ROS clock
+    :param logger: of the node
+    """
+
+    def __init__(self, card: ModelCard, *, now_ns: Callable[[], int], logger) -> None:
+        self._name, self._spec = next(iter(card.cameras.items()))
+        self._now_ns = now_ns
+        self._logger = logger
+        self._newest_sec = -math.inf
+        self._reason = ''
+        self.rejected = 0
+
+    def take(self, message) -> Arrival | None:
+        """A ``sensor_msgs/Image`` as a frame; None, counted and logged, when it is none."""
+        arrived_sec, now_ns = time.monotonic(), self._now_ns()
+        try:
+            image = to_rgb(message, height=self._spec.height, width=self._spec.width)
+            stamp = message.header.stamp
+            if math.isnan(stamp_sec(stamp)):
+                stamp = messages.to_time(now_ns)  # no stamp: the time of arrival has to do
+            taken_sec = stamp_sec(stamp)
+            self._check_stamp(taken_sec, 1e-9 * now_ns)
+        except ObservationError as error:
+            self._reject(str(error))
+            return None
+        if self._reason:
+            self._reason = ''
+            self._logger.info('images are good again')
+        self._newest_sec = taken_sec
+        return Arrival(Frame({self._name: image}, taken_sec), stamp, arrived_sec)
+
+    def forget(self) -> None:
+        """Take stamps of any age again (the clock has jumped back)."""
+        self._newest_sec = -math.inf
+
+    def _check_stamp(self, taken_sec: float, now_sec: float) -> None:
+        if taken_sec > now_sec + FUTURE_SEC:
+            raise ObservationError('image stamped in the future: synchronise the clocks')
+        if taken_sec <= self._newest_sec:
+            raise ObservationError('image stamped no later than the one before')
+
+    def _reject(self, reason: str) -> None:
+        self.rejected += 1
+        if reason != self._reason:
+            self._reason = reason
+            self._logger.warning(f'image rejected: {reason}')

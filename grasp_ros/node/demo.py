@@ -1,0 +1,368 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The main job, watched: ``grasp-ros demo`` drives to goals in the embedded world over ROS 2.
+
+World, controller and gate run as processes of their own, as on a robot; this process is a client
+like any other. It asks the world for a picture of the goal, sends it to the controller's action,
+follows the statistics, and scores with the ground truth that no other process listens to.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from std_srvs.srv import SetBool
+
+from grasp_ros.errors import GraspError
+from grasp_ros.node import demo_picture
+from grasp_ros.node.processes import NodeProcess, environment, stopped_at_exit
+from grasp_ros.sim.world import TwoRooms
+
+NEAR = 0.05  # of the world's width: within it a goal is reached
+HELD_TICKS = 10  # control ticks after the result in which the robot must stay near
+START_LIMIT_SEC = 60.0
+GOAL_LIMIT_SEC = 90.0
+PICTURE_EVERY = 3  # ticks between two pictures of the animation
+
+
+class DemoError(GraspError):
+    """The demo could not be run; the message says where it stopped."""
+
+    code = 700
+
+
+@dataclass
+class Score:
+    """What happened to one goal; distances in metres of ground truth."""
+
+    goal: tuple[float, float]
+    success: bool = False
+    reason: str = ''
+    near: bool = False
+    held: bool = False
+    final_distance: float = math.nan
+    elapsed_sec: float = math.nan
+
+
+@dataclass
+class Ticks:
+    """Statistics of the ticks that drove to a goal; milliseconds."""
+
+    count: int = 0
+    misses: int = 0
+    driving_sec: float = 0.0
+    tick_ms: list[float] = field(default_factory=list)
+    image_to_action_ms: list[float] = field(default_factory=list)
+    overhead_ms: list[float] = field(default_factory=list)
+
+
+class Client(Node):
+    """Sends goals and keeps what the other nodes say.
+
+    :param nodes: the processes of the others; waiting for one that has ended fails at once
+    """
+
+    def __init__(self, nodes: list[NodeProcess]) -> None:
+        super().__init__('demo')
+        self._nodes = nodes
+        from grasp_ros.action import DriveToGoalImage
+        from grasp_ros.msg import Plan, SolverStatistics
+        from grasp_ros.srv import RenderGoal
+
+        self.place: tuple[float, float] | None = None
+        self.statistics = None
+        self.path: list[tuple[float, float]] = []
+        self.on_tick: Callable[[], None] = lambda: None
+        self.create_subscription(PoseStamped, 'ground_truth/pose', self._on_pose, 10)
+        self.create_subscription(SolverStatistics, 'solver_statistics', self._on_statistics, 50)
+        self.create_subscription(Plan, 'plan', self._on_plan, 1)
+        self.drive = ActionClient(self, DriveToGoalImage, 'drive_to_goal_image')
+        self.render = self.create_client(RenderGoal, 'render_goal')
+        self.enable = self.create_client(SetBool, 'enable')
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+
+    def wait(self, condition: Callable[[], bool], limit_sec: float, what: str) -> None:
+        """Serve callbacks until a condition holds.
+
+        :raises DemoError: when it does not within the limit, or when a node has ended
+        """
+        end_sec = time.monotonic() + limit_sec
+        while not condition():
+            if time.monotonic() > end_sec:
+                raise DemoError(f'waited {limit_sec:.0f} s for {what}')
+            for node in self._nodes:
+                if not node.is_running:
+                    raise DemoError(f'{node.node} ended with exit code {node.exit_code}')
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def call(self, client, request, what: str):
+        """Call a service and wait for its answer.
+
+        :raises DemoError: without an answer within the limit
+        """
+        future = client.call_async(request)
+        self.wait(future.done, 10.0, what)
+        return future.result()
+
+    def distance(self, goal: tuple[float, float]) -> float:
+        """Ground truth: metres from the robot's place to the goal."""
+        return math.dist(self.place, goal)
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        self.place = (message.pose.position.x, message.pose.position.y)
+
+    def _on_plan(self, message) -> None:
+        self.path = [(point.x, point.y) for point in message.path]
+
+    def _on_statistics(self, message) -> None:
+        self.statistics = message
+        self.on_tick()
+
+
+class Demo:
+    """One run.
+
+    :param client: connected to running nodes
+    :param world: for places and pictures; its robot is not used
+    :param goals: how many
+    :param seed: of the goals
+    :param console: for the live table
+    """
+
+    def __init__(
+        self, *, client: Client, world: TwoRooms, goals: int, seed: int, console: Console
+    ) -> None:
+        self._client = client
+        self._world = world
+        self._goals = goals
+        self._random = np.random.default_rng(seed)
+        self._console = console
+        self.scores: list[Score] = []
+        self.ticks = Ticks()
+        self.moments: list[demo_picture.Moment] = []
+        self._trail: deque[tuple[float, float]] = deque(maxlen=400)
+
+    def run(self) -> None:
+        """Drive to one goal after the other, always in the other room.
+
+        :raises DemoError: when a node does not answer
+        """
+        with Live(self._table(), console=self._console, refresh_per_second=5) as live:
+            for _ in range(self._goals):
+                self.scores.append(Score(goal=self._next_goal()))
+                self._drive(self.scores[-1], live)
+                live.update(self._table())
+
+    def _next_goal(self) -> tuple[float, float]:
+        """A place in the other room; a wall on the straight line where twenty draws find one."""
+        scene = self._world.scene
+        here = 'left' if self._client.place[0] < scene.size / 2 else 'right'
+        other = next(room.name for room in scene.rooms if room.name != here)
+        for _ in range(20):
+            place = tuple(self._world.sample_place(self._random, room=other).tolist())
+            if self._world.is_blocked(self._client.place, place):
+                break
+        return place
+
+    def _drive(self, score: Score, live: Live) -> None:
+        from grasp_ros.action import DriveToGoalImage
+        from grasp_ros.srv import RenderGoal
+
+        client = self._client
+        x, y = score.goal
+        picture = client.call(client.render, RenderGoal.Request(x=x, y=y), 'the goal image')
+        if not picture.success:
+            raise DemoError(f'no goal image: {picture.message}')
+        self._trail.clear()
+        client.path = []
+        started_sec = time.monotonic()
+        client.on_tick = lambda: self._on_tick(score, started_sec, live)
+        sent = client.drive.send_goal_async(DriveToGoalImage.Goal(goal_image=picture.image))
+        client.wait(sent.done, 10.0, 'the controller to take the goal')
+        if not sent.result().accepted:
+            raise DemoError('the controller refused the goal')
+        result = sent.result().get_result_async()
+        client.wait(result.done, GOAL_LIMIT_SEC, 'the result of a goal')
+        score.elapsed_sec = time.monotonic() - started_sec
+        self.ticks.driving_sec += score.elapsed_sec
+        answer = result.result().result
+        score.success = answer.code == DriveToGoalImage.Result.SUCCESS
+        score.reason = answer.reason
+        score.near = client.distance(score.goal) <= NEAR * self._world.scene.size
+        score.held = score.near
+        remaining = HELD_TICKS
+
+        def watch() -> None:
+            nonlocal remaining
+            remaining -= 1
+            score.held = score.held and client.distance(score.goal) <= NEAR
+
+        client.on_tick = watch
+        client.wait(lambda: remaining <= 0, 10.0, 'the controller to go on ticking')
+        client.on_tick = lambda: None
+        score.final_distance = client.distance(score.goal)
+
+    def _on_tick(self, score: Score, started_sec: float, live: Live) -> None:
+        client, ticks, now = self._client, self.ticks, self._client.statistics
+        score.final_distance = client.distance(score.goal)
+        self._trail.append(client.place)
+        ticks.count += 1
+        ticks.misses += not now.deadline_met
+        if now.iterations:
+            ticks.tick_ms.append(1e3 * now.tick_sec)
+            ticks.image_to_action_ms.append(1e3 * now.image_to_action_sec)
+            own_sec = now.image_to_action_sec - now.encode_sec - now.solve_sec
+            ticks.overhead_ms.append(1e3 * own_sec)
+        if ticks.count % PICTURE_EVERY == 0:
+            elapsed_sec = time.monotonic() - started_sec
+            text = (
+                f'goal {len(self.scores)}/{self._goals}   {elapsed_sec:4.1f} s   '
+                f'distance {score.final_distance:.2f} m'
+            )
+            self.moments.append(
+                demo_picture.Moment(
+                    place=client.place,
+                    goal=score.goal,
+                    trail=tuple(self._trail),
+                    plan=tuple(client.path),
+                    text=text,
+                )
+            )
+            live.update(self._table())
+
+    def _table(self) -> Table:
+        table = Table(title='camera → JEPA → GRASP → gate → robot, over DDS', min_width=70)
+        for title in ('goal', 'place [m]', 'distance [m]', 'time [s]', 'outcome'):
+            table.add_column(title)
+        for number, score in enumerate(self.scores, start=1):
+            outcome = 'driving'
+            if score.reason:
+                outcome = 'held' if score.held else 'reached' if score.near else 'missed'
+                if not score.success:
+                    outcome = f'missed: {score.reason}'
+            elapsed = '' if math.isnan(score.elapsed_sec) else f'{score.elapsed_sec:.1f}'
+            table.add_row(
+                str(number),
+                f'{score.goal[0]:.2f}, {score.goal[1]:.2f}',
+                f'{score.final_distance:.3f}',
+                elapsed,
+                outcome,
+            )
+        ticks = self.ticks
+        if ticks.tick_ms:
+            table.caption = (
+                f'{ticks.count} ticks, median tick {np.median(ticks.tick_ms):.1f} ms, '
+                f'image to action {np.median(ticks.image_to_action_ms):.1f} ms, '
+                f'deadline misses {ticks.misses}'
+            )
+        return table
+
+    def report(self) -> dict:
+        """The run in plain JSON types."""
+        ticks = self.ticks
+        tick, latency, own = (
+            np.array(values or [math.nan])
+            for values in (ticks.tick_ms, ticks.image_to_action_ms, ticks.overhead_ms)
+        )
+        return {
+            'goals': self._goals,
+            'reached': sum(score.success and score.near for score in self.scores),
+            'held': sum(score.success and score.held for score in self.scores),
+            'ticks': ticks.count,
+            'deadline_misses': ticks.misses,
+            'control_rate_hz': ticks.count / ticks.driving_sec if ticks.driving_sec else 0.0,
+            'tick_ms': {
+                'p50': float(np.percentile(tick, 50)),
+                'p99': float(np.percentile(tick, 99)),
+                'max': float(tick.max()),
+            },
+            'image_to_action_ms': {
+                'p50': float(np.percentile(latency, 50)),
+                'p99': float(np.percentile(latency, 99)),
+            },
+            'node_overhead_ms': {'p50': float(np.percentile(own, 50))},
+            'false_success': sum(score.success and not score.near for score in self.scores),
+        }
+
+
+@click.command()
+@click.option('--goals', type=click.IntRange(min=1), default=10, show_default=True,
+              help='Goals, one after the other, always in the other room.')
+@click.option('--seed', type=click.IntRange(min=0), default=0, show_default=True,
+              help='Of the goals.')
+@click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
+              help='Write the summary to this file.')
+@click.option('--out', type=click.Path(file_okay=False, path_type=Path), default=Path('out/demo'),
+              show_default=True, help='Folder for the animated picture and the logs.')
+def command(goals: int, seed: int, json_file: Path | None, out: Path) -> None:
+    """Start world, controller and gate over ROS 2 and drive to goals in the other room.
+
+    Exits with 1 when a goal is missed.
+    """
+    console = Console()
+    world = TwoRooms()
+    logs = out / 'logs'
+    logs.mkdir(parents=True, exist_ok=True)
+    env = environment()
+    os.environ.update(env)  # this process is a client in the same graph
+    nodes: list[NodeProcess] = []
+    try:
+        with stopped_at_exit(nodes):
+            console.print(f'Starting world, controller and gate (logs in {logs}) …')
+            for name in ('sim_node', 'gate_node', 'mpc_node'):
+                (logs / f'{name}.log').unlink(missing_ok=True)
+                nodes.append(NodeProcess(name, log=logs / f'{name}.log', env=env))
+            with rclpy.init():
+                demo = _run(world, nodes, goals, seed, console)
+    except GraspError as error:
+        raise click.ClickException(f'{error}; the logs are in {logs}') from error
+    report = demo.report()
+    picture = out / 'demo.gif'
+    demo_picture.save(world, demo.moments, picture, frame_sec=0.1)
+    console.print(f'{report["reached"]} of {goals} goals reached, {report["held"]} held, '
+                  f'{report["false_success"]} false successes')
+    console.print(f'{report["control_rate_hz"]:.2f} Hz, tick p50 {report["tick_ms"]["p50"]:.1f} '
+                  f'ms, p99 {report["tick_ms"]["p99"]:.1f} ms, '
+                  f'{report["deadline_misses"]} deadline misses in {report["ticks"]} ticks')
+    console.print(f'Animated picture: {picture}')
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    if report['reached'] < goals:
+        raise SystemExit(1)
+
+
+def _run(
+    world: TwoRooms, nodes: list[NodeProcess], goals: int, seed: int, console: Console
+) -> Demo:
+    client = Client(nodes)
+    try:
+        client.wait(lambda: client.place is not None, START_LIMIT_SEC, 'the embedded world')
+        ready = client.drive.server_is_ready
+        client.wait(lambda: ready() and client.statistics is not None, START_LIMIT_SEC,
+                    'the controller')
+        client.wait(client.enable.service_is_ready, START_LIMIT_SEC, 'the gate')
+        client.call(client.enable, SetBool.Request(data=True), 'the gate to be armed')
+        demo = Demo(client=client, world=world, goals=goals, seed=seed, console=console)
+        demo.run()
+        return demo
+    finally:
+        client.destroy_node()

@@ -1,0 +1,234 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The controller as a lifecycle node: camera images in, actions out.
+
+Callbacks only keep the newest frame; a :class:`~grasp_ros.node.worker.Worker` does the rest in a
+thread of its own, so that the node stays answerable whatever the solver does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image
+
+from grasp_ros.errors import GraspError
+from grasp_ros.node import settings, spin, tables
+from grasp_ros.node.camera import Camera
+from grasp_ros.node.goals import Goal, GoalServer
+from grasp_ros.node.parameter_server import ParameterServer
+from grasp_ros.node.reports import Publishers
+from grasp_ros.node.settings import Settings
+from grasp_ros.node.worker import Worker
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_STOP_SEC = 1.0  # how long a solver may take to notice that nobody wants its result
+
+
+class MpcNode(LifecycleNode):
+    """Subscribes ``image_raw``; publishes ``action``, ``solver_statistics``, ``plan``; serves the
+    action ``drive_to_goal_image``."""
+
+    def __init__(self) -> None:
+        super().__init__('mpc_node')
+        self._controller = None
+        self._camera: Camera | None = None
+        self._image_subscription = None
+        self._outputs: Publishers | None = None
+        self._worker: Worker | None = None
+        self._settings = ParameterServer(
+            self,
+            tables.MPC,
+            check=self._check,
+            apply=self._apply,
+            configured=lambda: self._controller is not None,
+        )
+        self._goals = GoalServer(
+            self, refusal=self._refusal, on_goal=self._on_goal, on_cancel=self._on_cancel
+        )
+        # With simulated time a backward jump is a reset of the simulator.
+        self._jump = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1)),
+            post_callback=self._on_jump,
+        )
+        if self._settings['autostart']:
+            self._autostart = self.create_timer(0.0, self._start, clock=spin.STEADY_CLOCK)
+
+    def shut_down(self) -> None:
+        """Send the safe command and end the goal."""
+        self._stop()
+
+    def is_settled(self) -> bool:
+        """Whether all goals have got their result."""
+        return self._goals.is_settled()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and solve once; fails with the reason in the log."""
+        # rclpy turns an exception in here into an error without a word, so none may escape.
+        try:
+            started_sec = time.monotonic()
+            self._configure()
+        except GraspError as error:
+            self.get_logger().error(f'configure failed: {type(error).__name__}: {error}')
+            self.get_logger().debug(traceback.format_exc())
+            self._release()
+            return FAILURE
+        except Exception:
+            self.get_logger().error(f'configure failed: {traceback.format_exc()}')
+            self._release()
+            return FAILURE
+        seconds = time.monotonic() - started_sec
+        card = self._controller.model.card
+        self.get_logger().info(
+            f'model {card.name} on {self._controller.model.device} is ready after '
+            f'{seconds:.1f} s; control rate {1 / card.control_period_sec:g} Hz'
+        )
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to tick."""
+        result = super().on_activate(state)
+        if result is SUCCESS:
+            self._controller.reset()
+            self._controller.set_goal(None)
+            self._outputs.open()
+            self._worker = Worker(
+                controller=self._controller,
+                settings=self._read_settings(),
+                sink=self._outputs,
+                now_sec=self._now_sec,
+                logger=self.get_logger(),
+            )
+            self._worker.start()
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Send the safe command, then fall silent."""
+        stopped = self._stop()
+        super().on_deactivate(state)
+        # A solver that does not come back must not be met by a second one on the same model.
+        return SUCCESS if stopped else TransitionCallbackReturn.ERROR
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the model."""
+        self._release()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Send the safe command and forget the model."""
+        self._stop()
+        self._release()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget everything, so that configure can be tried again."""
+        self._stop()
+        self._release()
+        return SUCCESS
+
+    def _start(self) -> None:
+        self._autostart.cancel()
+        if self.trigger_configure() is SUCCESS:
+            self.trigger_activate()
+
+    def _configure(self) -> None:
+        values = self._settings.values
+        controller = settings.build_controller(values)
+        card = controller.model.card
+        self._camera = Camera(card, now_ns=self._now_ns, logger=self.get_logger())
+        self._outputs = Publishers(
+            self,
+            model=controller.model,
+            layout=settings.twist_layout(values, card),
+            frame_id=values['frame_id'],
+            frames_rejected=lambda: self._camera.rejected,
+        )
+        newest = QoSProfile(
+            depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT
+        )
+        self._image_subscription = self.create_subscription(
+            Image,
+            'image_raw',
+            self._on_image,
+            newest,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._controller = controller
+
+    def _release(self) -> None:
+        if self._image_subscription is not None:
+            self.destroy_subscription(self._image_subscription)
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._image_subscription = self._outputs = self._camera = self._controller = None
+
+    def _stop(self) -> bool:
+        """Safe command, end of the goal, end of the worker; whether the latter has ended."""
+        if self._worker is None:
+            return True
+        self._outputs.close()
+        worker, self._worker = self._worker, None
+        stopped = worker.stop(_STOP_SEC)
+        if not stopped:
+            self.get_logger().error(f'the solver does not return after {_STOP_SEC} s')
+        return stopped
+
+    def _on_image(self, message: Image) -> None:
+        worker = self._worker
+        if worker is None:
+            return
+        arrival = self._camera.take(message)
+        if arrival is not None:
+            worker.offer_frame(arrival)
+
+    def _refusal(self) -> str:
+        return '' if self._worker is not None else 'the node is not active'
+
+    def _on_goal(self, goal: Goal) -> None:
+        self._worker.set_goal(goal)
+
+    def _on_cancel(self, goal: Goal) -> None:
+        if self._worker is not None:
+            self._worker.cancel(goal)
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        if self._worker is not None:
+            self.get_logger().warning('the clock jumped back: frames and plan are dropped')
+            self._camera.forget()
+            self._worker.forget_frames()
+
+    def _check(self, values: Mapping[str, Any]) -> None:
+        card = None if self._controller is None else self._controller.model.card
+        settings.check(values, card)
+
+    def _apply(self, values: Mapping[str, Any]) -> None:
+        if self._worker is not None:
+            self._worker.apply(self._read_settings())
+
+    def _read_settings(self) -> Settings:
+        model = self._controller.model
+        return Settings.from_values(self._settings.values, model.card, model.device)
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _now_sec(self) -> float:
+        return 1e-9 * self._now_ns()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of ``mpc_node``."""
+    return spin.run(MpcNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,144 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts and stops nodes as child processes, for the demo and for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grasp_ros.node.parameters import literal
+
+STOP_SEC = 10.0
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(*, domain_id: int | None = None) -> dict[str, str]:
+    """Environment for a node: this machine only, and one ROS 2, not two.
+
+    Where rclpy comes from pip, paths of a ROS 2 installation that is sourced as well would mix two
+    sets of libraries, which crashes; they are taken out. Where it comes from an installation, its
+    paths stay.
+
+    :param domain_id: ROS domain; None = the present one
+    """
+    env = dict(os.environ)
+    if is_from_pip():
+        env['AMENT_PREFIX_PATH'] = sys.prefix
+        env['PYTHONPATH'] = str(_PACKAGE_ROOT)
+        # The wheels' bootstrapper sets the library path anew when its mark is missing.
+        for name in ('LD_LIBRARY_PATH', '_ROS_WHEELS_BOOTSTRAP_COMPLETE'):
+            env.pop(name, None)
+    env['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    # Several processes on few cores: more threads than one each only get in each other's way.
+    env.setdefault('OMP_NUM_THREADS', '1')
+    if domain_id is not None:
+        env['ROS_DOMAIN_ID'] = str(domain_id)
+    return env
+
+
+def is_from_pip() -> bool:
+    """Whether rclpy belongs to this Python environment and not to a ROS 2 installation."""
+    found = importlib.util.find_spec('rclpy')
+    return found is not None and Path(found.origin).is_relative_to(sys.prefix)
+
+
+class NodeProcess:
+    """A node of this package in a process of its own, in a session of its own.
+
+    :param node: ``mpc_node``, ``gate_node`` or ``sim_node``
+    :param log: file that its output is appended to
+    :param env: from :func:`environment`
+    :param parameters: name -> value
+    :param params_file: YAML file with parameters; ``parameters`` come before it
+    :param namespace: e.g. ``/robot1``
+    :param remap: topic -> other topic
+    """
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        parameters: Mapping[str, Any] | None = None,
+        params_file: Path | None = None,
+        namespace: str = '',
+        remap: Mapping[str, str] | None = None,
+    ) -> None:
+        self.node = node
+        self.log = Path(log)
+        arguments = []
+        if params_file is not None:
+            arguments += ['--params-file', str(params_file)]
+        for name, value in (parameters or {}).items():
+            arguments += ['-p', f'{name}:={literal(value)}']
+        for before, after in (remap or {}).items():
+            arguments += ['-r', f'{before}:={after}']
+        if namespace:
+            arguments += ['-r', f'__ns:={namespace}']
+        command = [sys.executable, '-m', f'grasp_ros.node.{node}', '--ros-args', *arguments]
+        with self.log.open('ab') as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                start_new_session=True,
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for a signal, None while it runs."""
+        return self._process.poll()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        self._process.send_signal(number)
+
+    def stop(self, number: int = signal.SIGINT, *, timeout_sec: float = STOP_SEC) -> int:
+        """Ask it to end, kill it when it does not; its exit code."""
+        if self.is_running:
+            self.send_signal(signal.SIGCONT)  # a stopped process takes no other signal
+            self.send_signal(number)
+            try:
+                self._process.wait(timeout_sec)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """End it at once, and all that it may have started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def log_text(self) -> str:
+        """What it has written so far."""
+        return self.log.read_text(encoding='utf-8', errors='replace')
+
+
+@contextlib.contextmanager
+def stopped_at_exit(processes: Sequence[NodeProcess]) -> Iterator[None]:
+    """Stop processes at the end of the block, the last one first, whatever happens.
+
+    :param processes: may grow inside the block
+    """
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            process.stop()

@@ -1,0 +1,185 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tick reports as messages: the action first, then the statistics, then the plan."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from geometry_msgs.msg import TwistStamped
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from grasp_ros.control.controller import COLD, Tick, TickStatus
+from grasp_ros.msg import Plan, SolverStatistics
+from grasp_ros.node import messages
+from grasp_ros.node.messages import TwistLayout
+from grasp_ros.node.worker import TickReport
+from grasp_ros.world_models.base import WorldModel
+
+_LAST_WORDS_SEC = 0.2
+
+
+class Publishers:
+    """The topics ``action``, ``solver_statistics`` and ``plan`` of one configured node.
+
+    :param node: that they belong to
+    :param model: that the plans are of
+    :param layout: which action goes to which field of the twist
+    :param frame_id: for the headers
+    :param frames_rejected: how many frames were refused so far
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        *,
+        model: WorldModel,
+        layout: TwistLayout,
+        frame_id: str,
+        frames_rejected: Callable[[], int],
+    ) -> None:
+        self._node = node
+        self._model = model
+        self._layout = layout
+        self._frame_id = frame_id
+        self._frames_rejected = frames_rejected
+        self._lock = threading.Lock()
+        self._is_open = False
+        newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+        def publisher(kind: type, topic: str, qos: QoSProfile | int):
+            options = QoSOverridingOptions.with_default_policies()
+            return node.create_lifecycle_publisher(
+                kind, topic, qos, qos_overriding_options=options
+            )
+
+        self._action = publisher(TwistStamped, 'action', newest)
+        self._statistics = publisher(SolverStatistics, 'solver_statistics', 10)
+        self._plan = publisher(Plan, 'plan', newest)
+
+    def open(self) -> None:
+        """Let reports out from now on."""
+        with self._lock:
+            self._is_open = True
+
+    def close(self) -> None:
+        """Send the safe command as the last message. Returns in bounded time, solver or not."""
+        with self._lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+            stamp = self._node.get_clock().now().to_msg()
+            still = [0.0] * len(self._model.card.actions)
+            self._send_action(still, stamp)
+            message = SolverStatistics()
+            message.header.stamp = stamp
+            message.header.frame_id = self._frame_id
+            message.status = SolverStatistics.INACTIVE
+            message.status_text = 'safe command: the node is being deactivated'
+            self._statistics.publish(message)
+        # The process may end right after this.
+        self._action.wait_for_all_acked(_timeout(_LAST_WORDS_SEC))
+
+    def destroy(self) -> None:
+        """Take the topics off the graph."""
+        for publisher in (self._action, self._statistics, self._plan):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def send(self, report: TickReport) -> None:
+        """Publish what came of a tick, unless closed."""
+        with self._lock:
+            if not self._is_open:
+                return
+            now = self._node.get_clock().now()
+            stamp = now.to_msg()
+            self._send_action(report.tick.action, stamp)
+            self._statistics.publish(self._statistics_of(report, now.nanoseconds, stamp))
+            is_new = report.tick.status is TickStatus.SOLVED
+            if is_new and self._plan.get_subscription_count():
+                self._plan.publish(self._plan_of(report, stamp))
+
+    def _send_action(self, action, stamp) -> None:
+        command = self._layout.command(action)
+        self._action.publish(messages.twist(command, stamp, self._frame_id))
+
+    def _statistics_of(self, report: TickReport, sent_ns: int, stamp) -> SolverStatistics:
+        tick, settings = report.tick, report.settings
+        message = SolverStatistics()
+        message.header.stamp = stamp
+        message.header.frame_id = self._frame_id
+        image_to_action_sec = math.nan
+        if report.arrival is not None:
+            message.image_stamp = report.arrival.stamp
+            image_to_action_sec = 1e-9 * sent_ns - report.arrival.frame.stamp_sec
+        status, text = status_of(tick, report.goal_reached)
+        values = {
+            'tick': report.counters.ticks,
+            'status': status,
+            'status_text': text,
+            'goal_id': report.goal_number,
+            'planner': settings.planner_name,
+            'horizon': settings.planner['horizon'],
+            'restarts': settings.planner.get('restarts', 1),
+            'iterations': tick.iterations,
+            'shift_steps': tick.shift_steps,
+            'warm_start_used': tick.shift_steps != COLD,
+            'deadline_met': tick.deadline_met,
+            'image_age_sec': report.image_age_sec,
+            'encode_sec': tick.encode_sec,
+            'solve_sec': tick.solve_sec,
+            'tick_sec': time.monotonic() - report.started_sec,
+            'image_to_action_sec': image_to_action_sec,
+            'latency_sec': 0.0,
+            'cost': math.nan if tick.plan is None else tick.plan.cost,
+            'goal_distance': _or_nan(tick.goal_distance),
+            'goal_tolerance': settings.goal.tolerance,
+            'innovation': _or_nan(tick.innovation),
+            'action_limited': tick.limited,
+            'deadline_misses': report.counters.deadline_misses,
+            'ticks_skipped': report.counters.ticks_skipped,
+            'frames_rejected': self._frames_rejected(),
+            'solver_failures': report.counters.solver_failures,
+        }
+        return messages.set_fields(message, values)
+
+    def _plan_of(self, report: TickReport, stamp) -> Plan:
+        plan, card = report.tick.plan, self._model.card
+        message = Plan(image_stamp=report.arrival.stamp)
+        message.header.stamp = stamp
+        message.header.frame_id = self._frame_id
+        message.action_names = [action.name for action in card.actions]
+        message.actions = plan.actions.flatten().double().cpu().tolist()
+        places = self._model.position(plan.rollout)
+        if places is not None:
+            message.path = messages.points(places.detach().cpu().numpy())
+        values = {
+            'model_step_sec': card.model_step_sec,
+            'control_period_sec': card.control_period_sec,
+            'horizon': len(plan.actions),
+            'action_block': card.action_block,
+            'cost': plan.cost,
+        }
+        return messages.set_fields(message, values)
+
+
+def status_of(tick: Tick, goal_reached: bool) -> tuple[int, str]:
+    """Status constant of the statistics message, and its text."""
+    if tick.status is TickStatus.NO_GOAL and goal_reached:
+        return SolverStatistics.GOAL_REACHED, 'safe command: the goal was reached'
+    text = f'{tick.status.value}: {tick.detail}' if tick.detail else tick.status.value
+    return getattr(SolverStatistics, tick.status.name), text
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _timeout(seconds: float):
+    from rclpy.duration import Duration
+
+    return Duration(seconds=seconds)

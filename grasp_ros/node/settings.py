@@ -1,0 +1,230 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From parameter values to a controller that is ready to run. No ROS in here."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from grasp_ros.control.controller import Controller, ControllerConfig, TickStatus
+from grasp_ros.control.goal import GoalConfig
+from grasp_ros.control.history import Frame
+from grasp_ros.errors import ConfigError, ModelError
+from grasp_ros.node.messages import TwistLayout
+from grasp_ros.planners import registry
+from grasp_ros.planners.base import ActionLimits
+from grasp_ros.world_models import checkpoint
+from grasp_ros.world_models.base import LatentModel, ModelCard, Observation
+
+DEADLINE_RATIO = 0.6  # of the control period; the rest is the margin for a busy machine
+_WARM_UP_TICKS = 3
+_RATE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the worker applies between two ticks.
+
+    :param planner_name: for :func:`grasp_ros.planners.registry.make`
+    :param planner: its settings
+    :param controller: of the controller
+    :param limits: bounds and rate limit of the commands
+    :param goal: when a goal is over
+    :param goal_fault_timeout_sec: time without image or plan that a goal survives; 0 = any
+    """
+
+    planner_name: str
+    planner: Mapping[str, Any]
+    controller: ControllerConfig
+    limits: ActionLimits
+    goal: GoalConfig
+    goal_fault_timeout_sec: float
+
+    @classmethod
+    def from_values(
+        cls, values: Mapping[str, Any], card: ModelCard, device: torch.device | str = 'cpu'
+    ) -> Settings:
+        """Read the parameters for one model.
+
+        :raises ConfigError: when they contradict each other or the card
+        """
+        name, planner = planner_settings(values)
+        return cls(
+            planner_name=name,
+            planner=planner,
+            controller=_controller_config(values, card),
+            limits=_limits(values, card, device),
+            goal=GoalConfig(
+                tolerance=values['goal.tolerance'] or card.goal_tolerance,
+                dwell_sec=values['goal.dwell_sec'],
+                timeout_sec=values['goal.timeout_sec'],
+                no_progress_sec=values['goal.no_progress_sec'],
+            ),
+            goal_fault_timeout_sec=values['goal.fault_timeout_sec'],
+        )
+
+
+def check(values: Mapping[str, Any], card: ModelCard | None) -> None:
+    """Whether values fit each other and, where it is known already, the model.
+
+    :raises ConfigError: with the reason
+    """
+    if card is not None:
+        control_period_sec(values, card)
+        Settings.from_values(values, card)
+    name, settings = planner_settings(values)
+    entry = registry.PLANNERS[name]
+    entry.config(**entry.fixed, **settings)
+
+
+def planner_settings(values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The planner's name and what it takes: ``planner.<name>.x`` before ``planner.x``."""
+    name = values['planner.name']
+    settings = {}
+    for setting in registry.settings_of(name):
+        for parameter in (f'planner.{name}.{setting}', f'planner.{setting}'):
+            if parameter in values:
+                settings[setting] = values[parameter]
+                break
+    return name, settings
+
+
+def control_period_sec(values: Mapping[str, Any], card: ModelCard) -> float:
+    """Seconds between two commands, by the card.
+
+    :raises ConfigError: when ``control.rate`` asks for another one
+    """
+    period_sec, rate = card.control_period_sec, values['control.rate']
+    if rate and abs(rate * period_sec - 1.0) > _RATE_TOLERANCE:
+        raise ConfigError(
+            f'control.rate: {rate} Hz given, but the control period is the model step of '
+            f'{card.model_step_sec} s divided by the action block {card.action_block} of model '
+            f'{card.name}: write {1.0 / period_sec:.6g} or 0.0'
+        )
+    return period_sec
+
+
+def twist_layout(values: Mapping[str, Any], card: ModelCard) -> TwistLayout:
+    """Which action goes to which field of the twist.
+
+    :raises ConfigError: when names or their number do not fit
+    """
+    names = values['control.output_fields'] or [action.name for action in card.actions]
+    _check_length('control.output_fields', names, card)
+    return TwistLayout(names)
+
+
+def build_controller(values: Mapping[str, Any]) -> Controller:
+    """Load the model, make the planner and run both a few times, so that no tick is the first.
+
+    :raises GraspError: when the model cannot be loaded, does not fit a single camera, or the
+        parameters do not fit it
+    """
+    if values['model.threads']:
+        torch.set_num_threads(values['model.threads'])
+    device = values['model.device']
+    try:
+        model = checkpoint.load(values['model.path'], device=device)
+    except (RuntimeError, AssertionError) as error:  # how torch says "no such device"
+        raise ConfigError(f'model.device "{device}": {error}') from error
+    card = model.card
+    if len(card.cameras) != 1 or card.proprioception:
+        raise ConfigError(
+            f'model {card.name} needs the cameras {", ".join(card.cameras)} and '
+            f'{len(card.proprioception)} proprioceptive signals; this node has one camera'
+        )
+    check(values, card)
+    settings = Settings.from_values(values, card, model.device)
+    planner = registry.make(settings.planner_name, model, **settings.planner)
+    controller = Controller(
+        model=model, planner=planner, limits=settings.limits, config=settings.controller
+    )
+    _warm_up(controller)
+    # What is alive now stays: the collector need not look through torch in the middle of a tick.
+    gc.collect()
+    gc.freeze()
+    return controller
+
+
+def goal_observation(image: np.ndarray, model: LatentModel) -> Observation:
+    """The observation of a robot that stands still at a goal: one picture, F times.
+
+    :param image: uint8 ``[height, width, 3]``
+    """
+    card = model.card
+    camera = next(iter(card.cameras))
+    frames = np.ascontiguousarray(np.stack([image] * card.frames)[None])
+    actions = None
+    if card.frames > 1:
+        shape = (1, card.frames - 1, card.action_block, card.action_size)
+        actions = torch.zeros(shape, device=model.device)
+    return Observation({camera: torch.from_numpy(frames).to(model.device)}, actions=actions)
+
+
+def _warm_up(controller: Controller) -> None:
+    card = controller.model.card
+    name, camera = next(iter(card.cameras.items()))
+    black = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
+    controller.set_goal(controller.encode_goal(goal_observation(black, controller.model)))
+    now_sec = time.monotonic()
+    for n in range(_WARM_UP_TICKS * card.action_block):
+        stamp_sec = now_sec + n * card.control_period_sec
+        tick = controller.step(Frame({name: black}, stamp_sec), now_sec=stamp_sec)
+    if tick.status not in (TickStatus.SOLVED, TickStatus.IN_BLOCK):
+        raise ModelError(f'a first solve with model {card.name} failed: {tick.detail}')
+    controller.set_goal(None)
+    controller.reset()
+
+
+def _controller_config(values: Mapping[str, Any], card: ModelCard) -> ControllerConfig:
+    period_sec = card.control_period_sec
+    deadline_sec = values['control.deadline_sec']
+    if deadline_sec > period_sec:
+        raise ConfigError(
+            f'control.deadline_sec: {deadline_sec} s is longer than the control period of '
+            f'{period_sec:.6g} s: write at most that, or 0.0 for {DEADLINE_RATIO:.0%} of it'
+        )
+    return ControllerConfig(
+        deadline_sec=deadline_sec or DEADLINE_RATIO * period_sec,
+        image_timeout_sec=values['control.image_timeout_sec'],
+        warm_start=values['control.warm_start'],
+    )
+
+
+def _limits(
+    values: Mapping[str, Any], card: ModelCard, device: torch.device | str
+) -> ActionLimits:
+    largest = values['control.max_action'] or [math.inf] * card.action_size
+    rates = values['control.max_action_rate']
+    _check_length('control.max_action', largest, card)
+    low = [max(spec.low, -bound) for spec, bound in zip(card.actions, largest, strict=True)]
+    high = [min(spec.high, bound) for spec, bound in zip(card.actions, largest, strict=True)]
+    for spec, smallest, greatest in zip(card.actions, low, high, strict=True):
+        if not (smallest <= 0.0 <= greatest and smallest < greatest):
+            raise ConfigError(
+                f'action {spec.name} from {smallest} to {greatest} {spec.unit} leaves no room '
+                'around zero, the command that stops the robot'
+            )
+    max_change = None
+    if rates:
+        _check_length('control.max_action_rate', rates, card)
+        max_change = torch.tensor(rates, device=device) * card.control_period_sec
+    return ActionLimits(
+        torch.tensor(low, device=device), torch.tensor(high, device=device), max_change
+    )
+
+
+def _check_length(name: str, entries: Sequence[Any], card: ModelCard) -> None:
+    if len(entries) != card.action_size:
+        raise ConfigError(
+            f'{name}: {len(entries)} entries given, model {card.name} has the actions '
+            f'{", ".join(action.name for action in card.actions)}'
+        )

@@ -1,0 +1,333 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one thread that encodes, solves and sends: a control tick after the other."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from builtin_interfaces.msg import Time
+
+from grasp_ros.control.controller import Controller, Tick, TickStatus
+from grasp_ros.control.history import Frame
+from grasp_ros.control.pacing import Pacer
+from grasp_ros.node.goal_run import GoalRun, begin
+from grasp_ros.node.goals import Goal, GoalEnd, Result
+from grasp_ros.node.settings import Settings
+from grasp_ros.planners import registry
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A frame and when it came.
+
+    :param frame: with its stamp on the ROS clock
+    :param stamp: the same stamp, exact
+    :param arrived_sec: on the steady clock
+    """
+
+    frame: Frame
+    stamp: Time
+    arrived_sec: float
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the worker counts from one activation to the next."""
+
+    ticks: int = 0
+    deadline_misses: int = 0
+    ticks_skipped: int = 0
+    solver_failures: int = 0
+
+
+@dataclass(frozen=True)
+class TickReport:
+    """A tick and what the node knows about it.
+
+    :param tick: of the controller
+    :param started_sec: start of the tick, steady clock
+    :param image_age_sec: age of the frame at that time, NaN without one
+    :param arrival: the frame, or None
+    :param goal_number: of the newest goal, 0 before the first
+    :param goal_reached: whether the newest goal ended by being reached
+    :param settings: in force in this tick
+    :param counters: this tick included
+    """
+
+    tick: Tick
+    started_sec: float
+    image_age_sec: float
+    arrival: Arrival | None
+    goal_number: int
+    goal_reached: bool
+    settings: Settings
+    counters: Counters
+
+
+class Sink(Protocol):
+    """Where reports go; after it was closed it sends nothing."""
+
+    def send(self, report: TickReport) -> None: ...
+
+
+class Worker:
+    """Runs a controller at its rate in a thread of its own, from :meth:`start` to :meth:`stop`.
+
+    The other methods may be called from any thread and return at once; what they bring is taken
+    up at the next tick.
+
+    :param controller: ready to run
+    :param settings: that it was made with
+    :param sink: gets a report in every tick
+    :param now_sec: the ROS clock, on which frames are stamped
+    :param logger: of the node
+    """
+
+    def __init__(
+        self,
+        *,
+        controller: Controller,
+        settings: Settings,
+        sink: Sink,
+        now_sec: Callable[[], float],
+        logger,
+    ) -> None:
+        self._controller = controller
+        self._settings = settings
+        self._sink = sink
+        self._now_sec = now_sec
+        self._logger = logger
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._arrival: Arrival | None = None
+        self._new_settings: Settings | None = None
+        self._reset_requested = False
+        self._wanted_goal: Goal | None = None
+        self._run: GoalRun | None = None
+        self._goal_number = 0
+        self._goal_reached = False
+        self._counters = Counters()
+        self._status: TickStatus | None = None
+        self._pacer = Pacer(period_sec=controller.model.card.control_period_sec, now_sec=0.0)
+        self._thread = threading.Thread(target=self._loop, name='grasp_ros_worker', daemon=True)
+
+    def start(self) -> None:
+        """Begin with ticks."""
+        self._pacer = Pacer(period_sec=self._pacer.period_sec, now_sec=time.monotonic())
+        self._thread.start()
+
+    def stop(self, timeout_sec: float) -> bool:
+        """End the thread; whether it did within the limit. The goal ends with DEACTIVATED."""
+        with self._changed:
+            self._stopped = True
+            goal, self._wanted_goal = self._wanted_goal, None
+            self._changed.notify()
+        if goal is not None:
+            goal.finish(self._end(Result.DEACTIVATED, 'deactivated or shut down', goal))
+        self._thread.join(timeout_sec)
+        return not self._thread.is_alive()
+
+    def offer_frame(self, arrival: Arrival) -> None:
+        """Take a frame instead of the one before."""
+        with self._changed:
+            self._arrival = arrival
+            self._changed.notify()
+
+    def apply(self, settings: Settings) -> None:
+        """Use other settings from the next tick on."""
+        with self._changed:
+            self._new_settings = settings
+
+    def forget_frames(self) -> None:
+        """Drop the frame and all that was seen (the clock has jumped back)."""
+        with self._changed:
+            self._arrival = None
+            self._reset_requested = True
+
+    def set_goal(self, goal: Goal) -> None:
+        """Drive to another goal; the one before ends with PREEMPTED."""
+        with self._changed:
+            before, self._wanted_goal = self._wanted_goal, goal
+        if before is not None:
+            before.finish(self._end(Result.PREEMPTED, f'goal {goal.number} came', before))
+
+    def cancel(self, goal: Goal) -> None:
+        """Stop driving to a goal."""
+        with self._changed:
+            if self._wanted_goal is not goal:
+                return
+            self._wanted_goal = None
+
+    def _loop(self) -> None:
+        while self._wait_for_tick():
+            try:
+                self._tick()
+            except Exception:  # whatever it is, the robot must not be left with the last command
+                self._logger.error(f'tick failed: {traceback.format_exc()}')
+                self._recover()
+
+    def _wait_for_tick(self) -> bool:
+        """Sleep until the next tick is due; False when there is none any more."""
+        pacer = self._pacer
+        with self._changed:
+            while not self._stopped:
+                now_sec = time.monotonic()
+                arrival = self._arrival
+                is_fresh = arrival is not None and arrival.arrived_sec > pacer.fresh_after_sec
+                due_sec = pacer.opens_sec if is_fresh else pacer.latest_sec
+                if now_sec >= due_sec:
+                    return True
+                self._changed.wait(due_sec - now_sec)
+        return False
+
+    def _tick(self) -> None:
+        started_sec, now_sec = time.monotonic(), self._now_sec()
+        arrival = self._take_up_changes()
+        skipped = self._pacer.started(started_sec, arrival and arrival.arrived_sec)
+        while True:
+            wanted = self._follow_wanted_goal(started_sec)
+            frame = None if arrival is None else arrival.frame
+            tick = self._controller.step(frame, now_sec=now_sec)
+            with self._changed:
+                if self._wanted_goal is wanted or self._stopped:
+                    break
+                # The goal changed while the old one was being solved for: that is not sent.
+                arrival = self._arrival
+        counters = self._counters
+        self._counters = replace(
+            counters,
+            ticks=counters.ticks + 1,
+            deadline_misses=counters.deadline_misses + (not tick.deadline_met),
+            ticks_skipped=counters.ticks_skipped + skipped,
+            solver_failures=counters.solver_failures + _solve_failed(tick),
+        )
+        end = self._run.judge(tick, time.monotonic()) if self._run else None
+        if end is not None:
+            self._goal_reached = end.code == Result.SUCCESS
+            self._controller.set_goal(None)
+            stop = self._controller.step(frame, now_sec=now_sec)
+            tick = replace(tick, action=stop.action, status=stop.status, detail=end.reason)
+        self._log_status(tick)
+        self._sink.send(
+            TickReport(
+                tick=tick,
+                started_sec=started_sec,
+                image_age_sec=math.nan if arrival is None else now_sec - arrival.frame.stamp_sec,
+                arrival=arrival,
+                goal_number=self._goal_number,
+                goal_reached=self._goal_reached,
+                settings=self._settings,
+                counters=self._counters,
+            )
+        )
+        if self._run is not None:
+            self._run.send_feedback(tick, time.monotonic())
+        if end is not None:
+            self._finish_run(end)
+
+    def _take_up_changes(self) -> Arrival | None:
+        with self._changed:
+            settings, self._new_settings = self._new_settings, None
+            reset, self._reset_requested = self._reset_requested, False
+            arrival = self._arrival
+        if settings is not None:
+            controller = self._controller
+            if (settings.planner_name, settings.planner) != (
+                self._settings.planner_name,
+                self._settings.planner,
+            ):
+                controller.planner = registry.make(
+                    settings.planner_name, controller.model, **settings.planner
+                )
+            controller.limits, controller.config = settings.limits, settings.controller
+            self._settings = settings
+        if reset:
+            self._controller.reset()
+        return arrival
+
+    def _follow_wanted_goal(self, now_sec: float) -> Goal | None:
+        """Make the controller's goal the wanted one; gives the latter."""
+        with self._changed:
+            wanted = self._wanted_goal
+        present = self._run.goal if self._run else None
+        if wanted is present:
+            return wanted
+        if present is not None:
+            present.finish(self._end(Result.CANCELLED, 'cancelled by the client', present))
+        self._run = None
+        self._controller.set_goal(None)
+        if wanted is not None:
+            self._goal_number, self._goal_reached = wanted.number, False
+            self._run = begin(wanted, self._controller, self._settings, now_sec)
+            if self._run is None:
+                with self._changed:
+                    if self._wanted_goal is wanted:
+                        self._wanted_goal = None
+                return self._follow_wanted_goal(now_sec)
+        return wanted
+
+    def _finish_run(self, end: GoalEnd) -> None:
+        goal, self._run = self._run.goal, None
+        with self._changed:
+            if self._wanted_goal is goal:
+                self._wanted_goal = None
+        goal.finish(end)
+
+    def _end(self, code: int, reason: str, goal: Goal) -> GoalEnd:
+        run = self._run
+        if run is None or run.goal is not goal:
+            return GoalEnd(code, reason)
+        return run.end(code, reason, time.monotonic())
+
+    def _recover(self) -> None:
+        self._controller.reset()
+        tick = Tick(
+            action=self._controller.safe_action,
+            status=TickStatus.SOLVER_FAILED,
+            detail='the tick failed, see the log',
+        )
+        self._counters = replace(self._counters, ticks=self._counters.ticks + 1)
+        self._sink.send(
+            TickReport(
+                tick=tick,
+                started_sec=time.monotonic(),
+                image_age_sec=math.nan,
+                arrival=None,
+                goal_number=self._goal_number,
+                goal_reached=False,
+                settings=self._settings,
+                counters=self._counters,
+            )
+        )
+        end = self._run.judge(tick, time.monotonic()) if self._run else None
+        if end is not None:
+            self._finish_run(end)
+            self._controller.set_goal(None)
+
+    def _log_status(self, tick: Tick) -> None:
+        """One line when the robot is stopped for a new reason, one when it drives again."""
+        status = TickStatus.SOLVED if _drives(tick.status) else tick.status
+        if status is self._status:
+            return
+        self._status = status
+        detail = f' ({tick.detail})' if tick.detail else ''
+        if status in (TickStatus.SOLVED, TickStatus.NO_GOAL):
+            self._logger.info(f'{status.value}{detail}')
+        else:
+            self._logger.warning(f'{status.value}{detail}')
+
+
+def _drives(status: TickStatus) -> bool:
+    return status in (TickStatus.SOLVED, TickStatus.IN_BLOCK, TickStatus.PREVIOUS_PLAN)
+
+
+def _solve_failed(tick: Tick) -> bool:
+    went_on = tick.status in (TickStatus.PREVIOUS_PLAN, TickStatus.SOLVER_FAILED)
+    return went_on and tick.solve_sec > 0
