@@ -23,6 +23,7 @@ EXTRAS = {
     'mujoco': 'sim',
     'PIL': 'train',
     'rclpy': 'ros',
+    'scipy': 'sim',
 }
 
 

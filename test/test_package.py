@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = ElementTree.parse(ROOT / 'package.xml')
 INTERFACES = sorted(path for kind in ('msg', 'action', 'srv') for path in ROOT.glob(f'{kind}/*'))
-NODES = ('mpc_node', 'gate_node', 'sim_node')
+EXECUTABLES = ('mpc_node', 'gate_node', 'sim_node', 'grasp-ros')
 # What a machine without ROS lacks, as it is imported.
 ROS = (
     'action_msgs', 'ament_index_python', 'builtin_interfaces', 'diagnostic_msgs', 'geometry_msgs',
@@ -124,13 +124,13 @@ def test_command_line_names_the_extra_that_is_missing():
     assert "pip install 'grasp_ros[" in done.stderr, done.stderr
 
 
-def test_ros2_run_finds_the_nodes():
+def test_ros2_run_finds_the_executables():
     index = pytest.importorskip('ament_index_python', reason='no ROS 2: no ament index')
     try:
         prefix = index.get_package_prefix('grasp_ros')
     except index.PackageNotFoundError:
         pytest.skip('installed without messages and nodes (GRASP_ROS_MESSAGES=1 builds them)')
-    for node in NODES:
-        executable = Path(prefix, 'lib', 'grasp_ros', node)
+    for name in EXECUTABLES:
+        executable = Path(prefix, 'lib', 'grasp_ros', name)
         assert os.access(executable, os.X_OK), executable
         compile(executable.read_text(), executable, 'exec')
