@@ -1,0 +1,179 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One table of parameters: what it says is what the file, the README and the planners say."""
+
+import math
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from grasp_ros.control.gate import GateConfig
+from grasp_ros.errors import ConfigError
+from grasp_ros.node import parameters, tables
+from grasp_ros.planners.registry import PLANNERS, settings_of
+
+ROOT = Path(__file__).resolve().parents[1]
+ALL = [parameter for table in tables.TABLES.values() for parameter in table]
+
+
+def flat(tree, prefix=''):
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f'{prefix}{name}.')
+        else:
+            yield prefix + name, value
+
+
+def test_names_are_unique_over_all_nodes():
+    names = [parameter.name for parameter in ALL]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize('parameter', ALL, ids=lambda parameter: parameter.name)
+def test_default_is_allowed(parameter):
+    assert parameter.problem(parameter.default) is None
+    assert parameter.meaning.endswith('.')
+
+
+def test_parameter_file_has_every_parameter_with_its_default_and_a_comment():
+    text = (ROOT / 'config' / 'mpc.yaml').read_text(encoding='utf-8')
+    document = yaml.safe_load(text)
+    assert list(document) == ['/**']
+    assert dict(flat(document['/**']['ros__parameters'])) == parameters.defaults(ALL)
+    lines = text.splitlines()
+    for before, line in zip(lines, lines[1:], strict=False):
+        is_value = line.startswith(' ') and not line.lstrip().startswith('#')
+        if is_value and not line.rstrip().endswith(':'):
+            assert before.lstrip().startswith('#'), f'no comment above "{line}"'
+
+
+def test_readme_has_the_tables():
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    parts = readme.split('<!-- parameters -->')
+    if len(parts) == 1:
+        pytest.skip('the README has no tables of parameters yet')
+    assert len(parts) == 3, 'the tables stand between two marks <!-- parameters -->'
+    assert parts[1].strip() == parameters.markdown(tables.TABLES).strip()
+
+
+@pytest.mark.parametrize('planner', ['grasp', 'cem'])
+def test_every_setting_of_a_planner_is_a_parameter_with_the_same_default(planner):
+    table = parameters.defaults(tables.MPC)
+    for field in fields(PLANNERS[planner].config):
+        if field.name not in settings_of(planner):
+            continue
+        own, shared = f'planner.{planner}.{field.name}', f'planner.{field.name}'
+        assert own in table or shared in table, f'{planner} has a new setting {field.name}'
+        # The horizon is one for all planners, and its default is that of GRASP.
+        if field.default is not MISSING and (planner, field.name) != ('cem', 'horizon'):
+            assert table.get(own, table.get(shared)) == field.default, field.name
+
+
+def test_every_limit_of_the_gate_is_a_parameter_with_the_same_default():
+    table = parameters.defaults(tables.GATE)
+    assert {f'gate.{field.name}': field.default for field in fields(GateConfig)}.items() <= (
+        table.items()
+    )
+
+
+NUMBER = parameters.Parameter(name='n', kind='double', default=1.0, low=0.0, high=2.0, meaning='.')
+
+
+@pytest.mark.parametrize(
+    ('value', 'cure'),
+    [
+        (1, 'n: 1 is an integer, write 1.0'),
+        (math.nan, 'n: nan given, write a number from 0 to 2'),
+        (math.inf, 'write a number from 0 to 2'),
+        (3.0, 'n: 3.0 given, write a number from 0 to 2'),
+        ('1.0', 'write a double such as 10.0'),
+        (True, 'write a double such as 10.0'),
+        (None, 'write a double such as 10.0'),
+    ],
+)
+def test_a_refusal_names_the_cure(value, cure):
+    assert cure in NUMBER.problem(value)
+
+
+def test_a_list_refuses_integers_and_text():
+    numbers = parameters.Parameter(name='n', kind='double[]', default=[], low=0.0, meaning='.')
+    assert numbers.problem([1.0, 2.0]) is None
+    assert 'write [1.0, 2.0]' in numbers.problem([1, 2.0])
+    assert numbers.problem([-1.0]) and numbers.problem('1.0') and numbers.problem([math.nan])
+
+
+def test_a_choice_names_the_others():
+    choice = parameters.Parameter(
+        name='c', kind='string', default='a', choices=('a', 'b'), meaning='.'
+    )
+    assert choice.problem('c') == 'c: "c" is unknown, choose one of a, b'
+
+
+class TestAgainstTheModel:
+    """Contradictions between parameters, or with the model's card."""
+
+    @pytest.fixture(scope='class')
+    def settings(self):
+        pytest.importorskip('geometry_msgs', reason='ROS 2 is not installed: pip install .[ros]')
+        from grasp_ros.node import settings
+
+        return settings
+
+    @pytest.fixture(scope='class')
+    def card(self):
+        from grasp_ros.world_models.checkpoint import load_card
+
+        return load_card('two_rooms')
+
+    def values(self, **changes):
+        return parameters.defaults(tables.MPC) | {
+            name.replace('__', '.'): value for name, value in changes.items()
+        }
+
+    def test_defaults_fit_the_shipped_model(self, settings, card):
+        settings.check(self.values(), card)
+
+    @pytest.mark.parametrize(
+        ('changes', 'reason'),
+        [
+            ({'control__rate': 20.0}, 'model step of 0.1 s divided by the action block 1'),
+            ({'control__deadline_sec': 0.2}, 'longer than the control period of 0.1 s'),
+            ({'control__max_action': [0.1]}, '1 entries given'),
+            ({'control__max_action': [0.1, 0.0]}, 'no room around zero'),
+            ({'control__max_action_rate': [1.0] * 3}, '3 entries given'),
+            ({'planner__name': 'cem', 'planner__cem__samples': 5}, r'elites \+ 2'),
+        ],
+    )
+    def test_a_contradiction_is_refused_with_the_numbers(self, settings, card, changes, reason):
+        with pytest.raises(ConfigError, match=reason):
+            settings.check(self.values(**changes), card)
+
+    def test_the_rate_of_the_model_may_be_written_down(self, settings, card):
+        settings.check(self.values(control__rate=10.0), card)
+
+    def test_each_planner_gets_its_own_settings(self, settings):
+        values = self.values(planner__name='cem', planner__horizon=7, planner__cem__samples=9)
+        name, chosen = settings.planner_settings(values)
+        assert (name, chosen['horizon'], chosen['samples']) == ('cem', 7, 9)
+        assert chosen['noise_scale'] == values['planner.cem.noise_scale']
+
+    def test_actions_go_to_the_fields_that_are_named(self, settings, card):
+        command = settings.twist_layout(self.values(), card).command([0.1, 0.2])
+        assert command == (0.1, 0.2, 0.0, 0.0, 0.0, 0.0)
+        named = self.values(control__output_fields=['linear.x', 'angular.z'])
+        command = settings.twist_layout(named, card).command([0.1, 0.2])
+        assert command == (0.1, 0.0, 0.0, 0.0, 0.0, 0.2)
+
+    @pytest.mark.parametrize(
+        ('names', 'reason'),
+        [
+            (['linear.x', 'linear.x'], 'two actions go to one field'),
+            (['linear.x', 'speed'], '"speed" is no field of a twist'),
+            (['linear.x'], '1 entries given'),
+        ],
+    )
+    def test_output_fields_that_cannot_be_are_refused(self, settings, card, names, reason):
+        with pytest.raises(ConfigError, match=reason):
+            settings.twist_layout(self.values(control__output_fields=names), card)
