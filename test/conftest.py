@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 # A domain of this run's own, on this machine alone: a test must never drive a robot on the
-# network, and two runs side by side must not hear each other. 1 to 100 are free of ephemeral ports.
+# network, and two runs side by side must not hear each other. The ports of domains 1 to 100 lie
+# below the ephemeral ones.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
 # Off by default, and then a numpy.float32 in a message field goes out as another number.
