@@ -1,0 +1,66 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes and lengths of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What a run trains, and for how long; learning rates stand with their stages.
+
+    :param seed: of data, initial weights and batches
+    :param walks: training walks
+    :param evaluation_walks: walks for metrics alone, with other seeds
+    :param walk_length: frames in a walk
+    :param channels: of the encoder's convolutions
+    :param encoder_width: features
+    :param plain_size: entries of z, the latent without a metric head
+    :param metric_size: entries of phi, the latent with one
+    :param metric_width: of the metric head's hidden layers
+    :param predictor_width: of the predictors' hidden layers
+    :param probe_width: of the probes' hidden layers
+    :param encoder_steps: of the joint stage
+    :param encoder_batch: windows in a batch of the joint stage
+    :param encoder_rollout: predicted steps in one of its windows
+    :param predictor_steps: of each predictor stage
+    :param predictor_batch: windows in a batch of a predictor stage
+    :param predictor_rollout: longest rollout of a predictor stage, model steps
+    :param metric_steps: of the metric head's stage
+    :param metric_batch: triples in one of its batches
+    :param metric_lead: largest n of its n-step targets, model steps
+    :param probe_steps: of each probe stage
+    """
+
+    seed: int
+    walks: int = 1000
+    evaluation_walks: int = 200
+    walk_length: int = 100
+    channels: tuple[int, int, int] = (16, 32, 64)
+    encoder_width: int = 256
+    plain_size: int = 6
+    metric_size: int = 32
+    metric_width: int = 256
+    predictor_width: int = 256
+    probe_width: int = 128
+    encoder_steps: int = 3500
+    encoder_batch: int = 64
+    encoder_rollout: int = 8
+    predictor_steps: int = 3000
+    predictor_batch: int = 256
+    predictor_rollout: int = 32
+    metric_steps: int = 4000
+    metric_batch: int = 512
+    metric_lead: int = 8
+    probe_steps: int = 3000
+
+    @classmethod
+    def quick(cls, seed: int) -> TrainingConfig:
+        """A run of seconds that goes through every stage; its models are of no use."""
+        return cls(seed=seed, walks=24, evaluation_walks=12, walk_length=60, channels=(8, 8, 16),
+                   encoder_width=64, metric_width=64, predictor_width=64, probe_width=32,
+                   encoder_steps=40, encoder_batch=16, encoder_rollout=4, predictor_steps=40,
+                   predictor_batch=32, predictor_rollout=12, metric_steps=80, metric_batch=128,
+                   probe_steps=100)

@@ -1,0 +1,190 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a training run: a page of Markdown and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from grasp_ros.sim.world import TwoRooms
+from grasp_ros.training.metrics import (
+    OPEN_LOOP_STEPS,
+    Encoded,
+    distance_pairs,
+    open_loop_errors,
+)
+from grasp_ros.world_models.base import LatentModel, Observation
+
+AIMS = {'probe': 0.006, 'open_loop': 0.02, 'rank': 0.9}
+"""Position error of the probe and after 25 open-loop steps, parts of the world's width; rank
+correlation of latent distance and shortest path. Of the model with a metric head."""
+_GOAL = (0.82, 0.2)
+_MAP_CELLS = 60
+
+
+def write_report(folder: Path, *, encoded: Mapping[str, tuple[LatentModel, Encoded]],
+                 losses: Mapping[str, list[list[float]]], training: Mapping[str, Any],
+                 world: TwoRooms, seed: int) -> Path:
+    """Write ``report.md`` and its pictures.
+
+    :param folder: where to
+    :param encoded: model name -> model and the evaluation walks in its latents
+    :param losses: stage name -> ``[step, loss]`` entries
+    :param training: what the cards say about the run
+    :param world: for the map of distances
+    :param seed: of the random pairs
+    :return: path of the page
+    """
+    _plot_losses(losses).savefig(folder / 'losses.png', dpi=110)
+    _plot_open_loop(encoded).savefig(folder / 'open_loop.png', dpi=110)
+    _plot_distances(encoded, world, seed).savefig(folder / 'distances.png', dpi=110)
+    _plot_maps(encoded, world).savefig(folder / 'distance_map.png', dpi=110)
+    page = folder / 'report.md'
+    page.write_text(_page(encoded, training), encoding='utf-8')
+    return page
+
+
+def _page(encoded: Mapping[str, tuple[LatentModel, Encoded]], training: Mapping[str, Any]) -> str:
+    names = list(encoded)
+    cards = [encoded[name][0].card for name in names]
+    lines = ['# Training report', '', f'`{training["command"]}`, seed {training["seed"]}: '
+             f'{training["wall_sec"] / 60:.1f} min, {training["cpu_sec"] / 60:.1f} min of '
+             f'processor time on {training["machine"]["cores"]} cores, '
+             f'{training["interruptions"]} interruptions.', '',
+             'All figures are measured on walks with other seeds than the training data; lengths '
+             'in metres, the world is 1 m wide. In brackets the places that no training frame '
+             'shows.', '',
+             '| | aim (with metric head) | ' + ' | '.join(names) + ' |',
+             '|---|---|' + '---|' * len(names)]
+
+    def row(title: str, aim: str, *path: str, digits: int = 4) -> None:
+        cells = []
+        for card in cards:
+            found = [_at(card.metrics, area, *path) for area in ('ordinary', 'held_out_band')]
+            texts = ['–' if value is None else f'{value:.{digits}f}' for value in found]
+            cells.append(f'{texts[0]} ({texts[1]})')
+        lines.append(f'| {title} | {aim} | ' + ' | '.join(cells) + ' |')
+
+    row('place by the probe, mean error', f'≤ {AIMS["probe"]}', 'probe_error', 'mean')
+    row('place by the probe, 95 % below', '', 'probe_error', 'p95')
+    for step in OPEN_LOOP_STEPS:
+        row(f'open loop, {step} steps, mean error', f'≤ {AIMS["open_loop"]}' if step == 25 else '',
+            'open_loop_error', str(step), 'mean')
+    row('open loop, 25 steps, 95 % below', '', 'open_loop_error', '25', 'p95')
+    row('rank correlation with the shortest path', f'≥ {AIMS["rank"]}', 'rank_correlation',
+        digits=3)
+    lines += ['', 'A goal counts as reached while the cost is under the tolerance, which was '
+              'chosen on half of the evaluation walks so that 99 % of the pairs under it are '
+              'within 0.04; on the other half:', '',
+              '| | tolerance | within 0.04 | within 0.05 | of those within 0.04 called | of those '
+              'within 0.02 called |', '|---|---|---|---|---|---|']
+    for name, card in zip(names, cards):
+        goal = card.metrics['goal']
+        cells = [goal['precision_0.04'], goal['precision_0.05'], goal['recall_0.04'],
+                 goal['recall_0.02']]
+        texts = ['–' if value is None else f'{100 * value:.1f} %' for value in cells]
+        lines.append(f'| {name} | {card.goal_tolerance:.3g} | ' + ' | '.join(texts) + ' |')
+    lines += ['', '| stage | wall, s | processor, s |', '|---|---|---|']
+    lines += [f'| {stage} | {seconds:.0f} | {training["stage_cpu_sec"][stage]:.0f} |'
+              for stage, seconds in training['stage_sec'].items()]
+    lines += ['', '![Latent distance to a goal](distance_map.png)', '',
+              '![Latent distance and shortest path](distances.png)', '',
+              '![Open-loop error](open_loop.png)', '', '![Losses](losses.png)', '']
+    return '\n'.join(lines)
+
+
+def _at(data: Any, *path: str) -> Any:
+    for key in path:
+        data = data[key]
+    return data
+
+
+def _plot_losses(losses: Mapping[str, list[list[float]]]) -> Figure:
+    figure = Figure(figsize=(12, 6), layout='constrained')
+    columns = (len(losses) + 1) // 2
+    for index, (name, entries) in enumerate(losses.items()):
+        axes = figure.add_subplot(2, columns, index + 1)
+        axes.semilogy(*np.array(entries).T, color='tab:blue')
+        axes.set_title(name)
+        axes.set_xlabel('step')
+        axes.grid(alpha=0.3, which='both')
+    return figure
+
+
+def _plot_open_loop(encoded: Mapping[str, tuple[LatentModel, Encoded]]) -> Figure:
+    figure = Figure(figsize=(7, 4.5), layout='constrained')
+    axes = figure.add_subplot()
+    for name, (model, latents) in encoded.items():
+        loop = open_loop_errors(model, latents)
+        steps = np.arange(1, loop['error'].shape[1] + 1)
+        ordinary = np.where(loop['held_out'], np.nan, loop['error'])
+        line, = axes.plot(steps, np.nanmean(ordinary, axis=0), label=f'{name}, mean')
+        axes.plot(steps, np.nanquantile(ordinary, 0.95, axis=0), ':', color=line.get_color(),
+                  label=f'{name}, 95 % below')
+    axes.axhline(AIMS['open_loop'], color='grey', linewidth=0.8)
+    axes.axvline(25, color='grey', linewidth=0.8)
+    axes.set_xlabel('open-loop steps of 0.1 s')
+    axes.set_ylabel('error of place, m')
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def _plot_distances(encoded: Mapping[str, tuple[LatentModel, Encoded]], world: TwoRooms,
+                    seed: int) -> Figure:
+    figure = Figure(figsize=(6 * len(encoded), 4.5), layout='constrained')
+    for index, (name, (model, latents)) in enumerate(encoded.items()):
+        pairs = distance_pairs(latents, world.geometry, seed=seed)
+        rank = model.card.metrics['ordinary']['rank_correlation']
+        axes = figure.add_subplot(1, len(encoded), index + 1)
+        axes.plot(pairs['path'][:4000], pairs['latent'][:4000], '.', markersize=1.5, alpha=0.5)
+        axes.set_title(f'{name}: rank correlation {rank:.3f}')
+        axes.set_xlabel('shortest path, m')
+        axes.set_ylabel('latent distance')
+    return figure
+
+
+def _plot_maps(encoded: Mapping[str, tuple[LatentModel, Encoded]], world: TwoRooms) -> Figure:
+    scene = world.scene
+    side = (np.arange(_MAP_CELLS) + 0.5) / _MAP_CELLS * scene.size
+    places = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+    free = world.geometry.is_free(places)
+    images = np.stack([world.render_at(*_GOAL), *(world.render_at(*p) for p in places[free])])
+    figure = Figure(figsize=(5.6 * len(encoded), 5), layout='constrained')
+    for index, (name, (model, _)) in enumerate(encoded.items()):
+        camera = next(iter(model.card.cameras))
+        with torch.no_grad():
+            latents = model.encode(Observation({camera: torch.from_numpy(images)[:, None]}))
+        distance = np.full(len(places), np.nan)
+        distance[free] = (latents[1:] - latents[0]).norm(dim=1).numpy()
+        axes = figure.add_subplot(1, len(encoded), index + 1)
+        shown = axes.imshow(distance.reshape(_MAP_CELLS, _MAP_CELLS), origin='lower',
+                            extent=(0, scene.size, 0, scene.size), cmap='viridis')
+        axes.contour(side, side, distance.reshape(_MAP_CELLS, _MAP_CELLS), 14, colors='white',
+                     linewidths=0.5)
+        _draw_scene(axes, world)
+        axes.set_title(f'{name}: latent distance to the star')
+        figure.colorbar(shown, ax=axes, shrink=0.8)
+    return figure
+
+
+def _draw_scene(axes: Axes, world: TwoRooms) -> None:
+    for wall in world.scene.walls:
+        axes.add_patch(Rectangle(wall.low, *np.subtract(wall.high, wall.low), color='0.25'))
+    for band in world.scene.held_out:
+        axes.add_patch(Rectangle(band.low, *np.subtract(band.high, band.low), fill=False,
+                                 edgecolor='tab:red', linestyle='--'))
+    axes.plot(*_GOAL, '*', color='tab:red', markersize=14)
+    axes.set_xlim(0, world.scene.size)
+    axes.set_ylim(0, world.scene.size)
+    axes.set_xlabel('x, m')
+    axes.set_ylabel('y, m')
