@@ -64,7 +64,7 @@ class RayCamera:
         return picture
 
     def render_full(self, data: mujoco.MjData) -> np.ndarray:
-        """As `render`, casting every ray: slower, the reference that `render` is tested against."""
+        """As `render` with every ray cast: slower, the reference of its test."""
         return self._cast(data, self._rays, self._all)
 
     def _rectangle(self, data: mujoco.MjData, geom: int, corners: np.ndarray) -> tuple:
