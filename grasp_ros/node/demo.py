@@ -39,7 +39,7 @@ NEAR = 0.05  # of the world's width: within it a goal is reached
 HELD_TICKS = 10  # control ticks after the result in which the robot must stay near
 START_LIMIT_SEC = 60.0
 GOAL_LIMIT_SEC = 90.0
-PICTURE_EVERY = 3  # ticks between two pictures of the animation
+PICTURE_EVERY = 2  # ticks between two pictures of the animation
 
 
 class DemoError(GraspError):
@@ -308,11 +308,13 @@ class Demo:
               help='Goals, one after the other, always in the other room.')
 @click.option('--seed', type=click.IntRange(min=0), default=0, show_default=True,
               help='Of the goals.')
+@click.option('--model', default='two_rooms', show_default=True,
+              help='A shipped model or the folder of a checkpoint.')
 @click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
               help='Write the summary to this file.')
 @click.option('--out', type=click.Path(file_okay=False, path_type=Path), default=Path('out/demo'),
               show_default=True, help='Folder for the animated picture and the logs.')
-def command(goals: int, seed: int, json_file: Path | None, out: Path) -> None:
+def command(goals: int, seed: int, model: str, json_file: Path | None, out: Path) -> None:
     """Start world, controller and gate over ROS 2 and drive to goals in the other room.
 
     Exits with 1 when a goal is missed.
@@ -327,9 +329,14 @@ def command(goals: int, seed: int, json_file: Path | None, out: Path) -> None:
     try:
         with stopped_at_exit(nodes):
             console.print(f'Starting world, controller and gate (logs in {logs}) …')
-            for name in ('sim_node', 'gate_node', 'mpc_node'):
-                (logs / f'{name}.log').unlink(missing_ok=True)
-                nodes.append(NodeProcess(name, log=logs / f'{name}.log', env=env))
+            for name, parameters in (
+                ('sim_node', {'sim.seed': seed}),
+                ('gate_node', {}),
+                ('mpc_node', {'model.path': str(model)}),
+            ):
+                log = logs / f'{name}.log'
+                log.unlink(missing_ok=True)
+                nodes.append(NodeProcess(name, log=log, env=env, parameters=parameters))
             with rclpy.init():
                 demo = _run(world, nodes, goals, seed, console)
     except GraspError as error:

@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw
 from grasp_ros.sim.world import TwoRooms
 
 SIZE = 288  # pixels
+STRIP = 16  # pixels above the picture, for the text
+STRIP_COLOUR = (40, 44, 52)
 GOAL_COLOUR = (18, 130, 60)
 PLAN_COLOUR = (30, 90, 220)
 TRAIL_COLOUR = (255, 140, 70)
@@ -41,7 +43,7 @@ class Moment:
 
 
 def draw(world: TwoRooms, moment: Moment) -> Image.Image:
-    """One picture of :data:`SIZE` pixels."""
+    """One picture: a strip with text, the world below it."""
     picture = Image.fromarray(world.render_at(*moment.place, size=SIZE))
     canvas = ImageDraw.Draw(picture)
 
@@ -56,9 +58,10 @@ def draw(world: TwoRooms, moment: Moment) -> Image.Image:
         canvas.line(pixels(moment.trail), fill=TRAIL_COLOUR, width=2)
     for x, y in pixels(moment.plan):
         canvas.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=PLAN_COLOUR)
-    canvas.rectangle((0, 0, SIZE, 15), fill=(40, 44, 52))
-    canvas.text((6, 2), moment.text, fill=TEXT_COLOUR)
-    return picture
+    framed = Image.new('RGB', (SIZE, SIZE + STRIP), STRIP_COLOUR)
+    framed.paste(picture, (0, STRIP))
+    ImageDraw.Draw(framed).text((6, 2), moment.text, fill=TEXT_COLOUR)
+    return framed
 
 
 def save(world: TwoRooms, moments: Sequence[Moment], path: Path, *, frame_sec: float) -> None:
