@@ -29,6 +29,7 @@ from grasp_ros.errors import GraspError
 
 HEARTBEAT_SEC = 0.1
 _LAST_WORDS_SEC = 0.5
+_LAST_CALLBACKS = 5
 STEADY_CLOCK = Clock(clock_type=ClockType.STEADY_TIME)
 
 
@@ -77,6 +78,8 @@ def _end(node: Node, executor: SingleThreadedExecutor) -> None:
         node.shut_down()
         until_sec = time.monotonic() + _LAST_WORDS_SEC
         while time.monotonic() < until_sec and not getattr(node, 'is_settled', lambda: True)():
+            executor.spin_once(timeout_sec=0.01)
+        for _ in range(_LAST_CALLBACKS):  # the result goes out one callback after it is there
             executor.spin_once(timeout_sec=0.01)
     executor.shutdown(timeout_sec=_LAST_WORDS_SEC)
     node.destroy_node()

@@ -1,0 +1,309 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The real nodes as processes over DDS: what a user sees of them, in good times and in bad."""
+
+import math
+import signal
+
+import pytest
+
+pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
+pytest.importorskip('mujoco', reason='no embedded world: pip install .[sim]')
+import rclpy
+from action_msgs.msg import GoalStatus
+from grasp_ros.msg import GateStatus, SolverStatistics
+from lifecycle_msgs.msg import Transition
+from rclpy.node import Node
+from rig import Result, Rig, speed
+from sensor_msgs.msg import Image
+
+LEFT, RIGHT = (0.25, 0.3), (0.75, 0.3)
+NEAR = 0.05  # of the world's width
+
+
+@pytest.fixture(scope='module')
+def client():
+    with rclpy.init():
+        node = Node('tester')
+        yield node
+        node.destroy_node()
+
+
+@pytest.fixture(scope='module')
+def one(client, tmp_path_factory):
+    """A robot in its world, armed, its controller active."""
+    rig = Rig(client, '/one', tmp_path_factory.mktemp('one'))
+    try:
+        rig.start('sim_node')
+        rig.start('gate_node', gate__start_enabled=True)
+        rig.start('mpc_node')
+        rig.wait_for_status(SolverStatistics.NO_GOAL)
+        yield rig
+    finally:
+        rig.close()
+
+
+@pytest.fixture(scope='module')
+def two(client, tmp_path_factory):
+    """A second robot, with the defaults of ROS: unchecked fields; at first it has no world."""
+    rig = Rig(client, '/two', tmp_path_factory.mktemp('two'), ROS_PYTHON_CHECK_FIELDS='0')
+    try:
+        rig.start('gate_node')
+        rig.start('mpc_node', autostart=False, model__path='/no/such/model')
+        yield rig
+    finally:
+        rig.close()
+
+
+def drive_off(rig):
+    """Send a goal in the other room and wait until the robot moves."""
+    rig.place(*LEFT)
+    handle = rig.send_goal(rig.goal_image(*RIGHT))
+    assert handle.accepted
+    rig.wait_for_next('cmd_vel', lambda message: speed(message) > 0.05, 'motion')
+    return handle
+
+
+def test_reaches_a_goal_in_the_other_room(one):
+    one.place(*LEFT)
+    one.heard['solver_statistics'].clear()
+    feedback = []
+    handle = one.send_goal(one.goal_image(*RIGHT), feedback=lambda f: feedback.append(f.feedback))
+    status, result = one.result(handle)
+    assert status == GoalStatus.STATUS_SUCCEEDED and result.code == Result.SUCCESS, result.reason
+    one.wait_for_status(SolverStatistics.GOAL_REACHED)
+    assert math.dist(one.position(), RIGHT) < NEAR
+    assert result.final_distance < feedback[-1].goal_tolerance
+    assert result.ticks > 10 and len(feedback) > 10
+    assert feedback[-1].goal_distance < feedback[0].goal_distance
+
+
+def test_every_tick_reports_what_it_did(one):
+    handle = drive_off(one)
+    one.heard['solver_statistics'].clear()
+    one.heard['action'].clear()
+    one.result(handle)
+    reports, actions = one.heard['solver_statistics'], one.heard['action']
+    numbers = [report.tick for report in reports]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    solved = [r for r in reports if r.status == SolverStatistics.SOLVED]
+    for report in solved:
+        assert report.horizon == 40 and report.iterations > 0
+        assert report.warm_start_used == (report.shift_steps != SolverStatistics.SHIFT_COLD)
+        assert 0 < report.encode_sec + report.solve_sec < report.tick_sec
+        assert math.isfinite(report.cost) and math.isfinite(report.goal_distance)
+        assert 0 <= report.image_age_sec < report.image_to_action_sec
+    assert sum(not report.warm_start_used for report in solved) <= 1  # the first of the goal
+    sent = {(a.header.stamp.sec, a.header.stamp.nanosec) for a in actions}
+    told = {(r.header.stamp.sec, r.header.stamp.nanosec) for r in reports}
+    assert len(sent & told) >= len(told) - 2  # the first and the last may be cut
+
+
+def test_parameters_have_their_effect_while_it_runs(one):
+    one.place(*LEFT)
+    assert one.enable(False)  # the robot stays where it is, so all frames are the same
+    try:
+        # With the whole period for it, the deadline does not cut any solve in here.
+        assert one.set_parameters(control__deadline_sec=0.1, goal__no_progress_sec=0.0) == ['', '']
+        handle = one.send_goal(one.goal_image(*RIGHT))
+        for horizon in (12, 20):
+            assert one.set_parameters(planner__horizon=horizon) == ['']
+            plan = one.wait_for_next('plan', lambda p, n=horizon: p.horizon == n, 'a new horizon')
+            assert len(plan.actions) == 2 * horizon and len(plan.path) == horizon
+        for iterations in (2, 5):
+            assert one.set_parameters(planner__iterations=iterations) == ['']
+            one.wait_for_next(
+                'solver_statistics', lambda r, n=iterations: r.iterations == n, 'new iterations'
+            )
+        # Without a warm start, equal frames and no noise make equal plans.
+        assert one.set_parameters(control__warm_start='none', planner__noise_scale=0.0) == ['', '']
+        one.wait_for(lambda: plans_differ(one) is False, 'equal plans without noise')
+        assert one.set_parameters(planner__noise_scale=0.5) == ['']
+        one.wait_for(lambda: plans_differ(one) is True, 'different plans with noise')
+        one.result_of(handle.cancel_goal_async(), 'the answer to a cancel')
+        one.result(handle)
+    finally:
+        one.set_parameters(
+            planner__horizon=40,
+            planner__iterations=10,
+            planner__noise_scale=0.01,
+            control__warm_start='full',
+            control__deadline_sec=0.0,
+            goal__no_progress_sec=15.0,
+        )
+        assert one.enable(True)
+
+
+def plans_differ(rig, count=4):
+    """Whether the actions of the next plans differ from each other; None when only some do."""
+    plans = [tuple(rig.wait_for_next('plan').actions) for _ in range(count)]
+    different = len(set(plans))
+    return {1: False, count: True}.get(different)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'cure'),
+    [
+        ('planner.noise_scale', 1, 'write 1.0'),
+        ('planner.noise_scale', math.nan, '0.0'),
+        ('planner.horizon', 0, 'Min: 1'),
+        ('planner.name', 'mppi', 'grasp, cem'),
+        ('control.deadline_sec', 0.2, 'control period of 0.1 s'),
+        ('control.max_action', [0.1], '1 entries given'),
+        ('control.rate', 20.0, 'clean the node up first'),
+        ('autostart', False, 'read-only'),
+        ('no.such.parameter', 1, 'undeclared'),
+    ],
+)
+def test_a_refused_parameter_names_the_cure_and_changes_nothing(one, name, value, cure):
+    before = None if name == 'no.such.parameter' else one.get_parameter(name)
+    (reason,) = one.set_parameters(**{name.replace('.', '__'): value})
+    assert cure in reason
+    if before is not None:
+        assert one.get_parameter(name) == before
+    one.wait_for_next('solver_statistics')
+
+
+def test_a_bad_goal_image_ends_with_the_reason(one):
+    status, result = one.result(one.send_goal(Image(encoding='yuv422', height=1, width=1)))
+    assert (status, result.code) == (GoalStatus.STATUS_ABORTED, Result.BAD_GOAL_IMAGE)
+    assert 'yuv422' in result.reason
+    one.wait_for_status(SolverStatistics.NO_GOAL)
+
+
+def test_a_cancelled_goal_stops_the_robot(one):
+    handle = drive_off(one)
+    one.result_of(handle.cancel_goal_async(), 'the answer to a cancel')
+    status, result = one.result(handle)
+    assert (status, result.code) == (GoalStatus.STATUS_CANCELED, Result.CANCELLED)
+    one.wait_for_status(SolverStatistics.NO_GOAL)
+    one.wait_for_next('cmd_vel', lambda message: speed(message) == 0.0, 'a stop')
+
+
+def test_a_newer_goal_takes_over(one):
+    first = drive_off(one)
+    second = one.send_goal(one.goal_image(0.25, 0.5))
+    status, result = one.result(first)
+    assert (status, result.code) == (GoalStatus.STATUS_ABORTED, Result.PREEMPTED)
+    status, result = one.result(second)
+    assert result.code == Result.SUCCESS, result.reason
+    assert math.dist(one.position(), (0.25, 0.5)) < NEAR
+
+
+def test_goals_that_cannot_be_reached_end_with_their_reason(one):
+    one.place(*LEFT)
+    assert one.enable(False)
+    try:
+        image = one.goal_image(*RIGHT)
+        status, result = one.result(one.send_goal(image, timeout_sec=0.5))
+        assert (status, result.code) == (GoalStatus.STATUS_ABORTED, Result.TIMEOUT)
+        assert one.set_parameters(goal__no_progress_sec=0.5) == ['']
+        _, result = one.result(one.send_goal(image))
+        assert result.code == Result.NO_PROGRESS
+    finally:
+        one.set_parameters(goal__no_progress_sec=15.0)
+        assert one.enable(True)
+
+
+def test_a_camera_that_stops_stops_the_robot_until_it_returns(one):
+    handle = drive_off(one)
+    one.processes['sim_node'].send_signal(signal.SIGSTOP)
+    try:
+        one.wait_for_status(SolverStatistics.STALE_IMAGE)
+        assert speed(one.wait_for_next('action')) == 0.0
+        one.wait_for_next('cmd_vel', lambda message: speed(message) == 0.0, 'a stop')
+    finally:
+        one.processes['sim_node'].send_signal(signal.SIGCONT)
+    status, result = one.result(handle)
+    assert result.code == Result.SUCCESS, result.reason
+
+
+def test_deactivation_sends_the_safe_command_last(one):
+    handle = drive_off(one)
+    one.heard['action'].clear()
+    assert one.change_state(Transition.TRANSITION_DEACTIVATE)
+    _, result = one.result(handle)
+    assert result.code == Result.DEACTIVATED
+    one.wait_for_next('cmd_vel', lambda message: speed(message) == 0.0, 'a stop')
+    actions = one.heard['action']
+    one.wait_for(lambda: actions and speed(actions[-1]) == 0.0, 'a last safe action')
+    assert not one.send_goal(one.goal_image(*RIGHT)).accepted
+    assert one.change_state(Transition.TRANSITION_ACTIVATE)
+    one.wait_for_status(SolverStatistics.NO_GOAL)
+    assert one.enable()
+
+
+def test_without_a_model_configure_fails_with_the_reason_and_can_be_repeated(two):
+    assert not two.change_state(Transition.TRANSITION_CONFIGURE)
+    assert 'no checkpoint at "/no/such/model"' in two.processes['mpc_node'].log_text()
+    assert two.set_parameters(model__path='two_rooms') == ['']
+    assert two.change_state(Transition.TRANSITION_CONFIGURE)
+
+
+def test_without_an_image_the_safe_command_is_sent(two):
+    assert two.change_state(Transition.TRANSITION_ACTIVATE)
+    two.wait_for_status(SolverStatistics.NO_IMAGE)
+    for _ in range(3):
+        assert speed(two.wait_for_next('action')) == 0.0
+    report = two.wait_for_next('solver_statistics')
+    assert report.iterations == 0 and math.isnan(report.image_age_sec)
+
+
+def test_two_robots_side_by_side(one, two):
+    two.start('sim_node')
+    two.wait_for_status(SolverStatistics.NO_GOAL)
+    assert two.enable()
+    one.place(*LEFT)
+    two.place(*RIGHT)
+    handles = {
+        one: one.send_goal(one.goal_image(*RIGHT)),
+        two: two.send_goal(two.goal_image(*LEFT)),
+    }
+    for rig, handle in handles.items():
+        _, result = rig.result(handle)
+        assert result.code == Result.SUCCESS, result.reason
+    assert math.dist(one.position(), RIGHT) < NEAR
+    assert math.dist(two.position(), LEFT) < NEAR
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_safe_command_and_exit_code_0(two, number):
+    ended = drive_off(two).get_result_async()
+    actions, commands = two.heard['action'], two.heard['cmd_vel']
+    actions.clear()
+    assert two.processes['mpc_node'].stop(number) == 0
+    response = two.result_of(ended, 'the end of a goal')
+    assert response.result.code == Result.DEACTIVATED
+    two.wait_for(lambda: actions and speed(actions[-1]) == 0.0, 'a last safe action')
+    commands.clear()
+    assert two.processes['gate_node'].stop(number) == 0
+    told = two.heard['gate_status']
+    shutdown = GateStatus.REASON_SHUTDOWN
+    two.wait_for(lambda: told and told[-1].reason == shutdown, 'the last status of the gate')
+    two.wait_for(lambda: commands and speed(commands[-1]) == 0.0, 'a last safe command')
+    assert speed(actions[-1]) == 0.0
+    assert two.processes['sim_node'].stop(number) == 0
+    if number == signal.SIGINT:  # for the next one
+        two.start('sim_node')
+        two.start('gate_node', gate__start_enabled=True)
+        two.start('mpc_node')
+        two.wait_for_status(SolverStatistics.NO_GOAL)
+
+
+def test_a_killed_controller_is_stopped_by_the_gate_and_moves_nothing_when_it_is_back(one):
+    drive_off(one)
+    one.processes['mpc_node'].kill()
+    one.wait_for_next('cmd_vel', lambda message: speed(message) == 0.0, 'a stop by the gate')
+    one.wait_for_next(
+        'gate_status', lambda s: s.reason == GateStatus.REASON_REARM_NEEDED, 'a fault that stays'
+    )
+    where = one.position()
+    one.start('mpc_node')
+    one.wait_for_status(SolverStatistics.NO_GOAL)
+    handle = one.send_goal(one.goal_image(*RIGHT))
+    one.wait_for_next('action', lambda message: speed(message) > 0.05, 'a controller that drives')
+    assert speed(one.wait_for_next('cmd_vel')) == 0.0
+    assert math.dist(one.position(), where) < 1e-3
+    assert one.enable()
+    _, result = one.result(handle)
+    assert result.code == Result.SUCCESS, result.reason
