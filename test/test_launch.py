@@ -1,0 +1,51 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The launch file on the real launch system, where it is installed."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('launch_pytest', reason='launch_pytest comes with a ROS 2 installation only')
+pytest.importorskip('grasp_ros.msg', reason='no messages: build the package with colcon')
+import launch_pytest
+import rclpy
+from grasp_ros.msg import SolverStatistics
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from rclpy.node import Node
+from rig import Result, Rig
+
+import launch
+
+LAUNCH_FILE = Path(__file__).resolve().parents[1] / 'launch' / 'mpc.launch.py'
+
+
+@launch_pytest.fixture(scope='module')
+def description():
+    source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
+    arguments = {'sim': 'true', 'namespace': 'launched', 'log_level': 'warn'}
+    return launch.LaunchDescription(
+        [
+            IncludeLaunchDescription(source, launch_arguments=arguments.items()),
+            launch_pytest.actions.ReadyToTest(),
+        ]
+    )
+
+
+@pytest.mark.launch(fixture=description)
+def test_one_command_brings_a_robot_that_reaches_a_goal(tmp_path):
+    with rclpy.init():
+        node = Node('tester')
+        rig = Rig(node, '/launched', tmp_path)  # it watches; launch has started the nodes
+        rig.wait_for_status(SolverStatistics.NO_GOAL)
+        rig.place(0.25, 0.3)
+        assert rig.drive(0.75, 0.3).code == Result.SUCCESS
+        node.destroy_node()
+
+
+def test_every_argument_is_described():
+    source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
+    arguments = source.get_launch_description(launch.LaunchContext()).get_launch_arguments()
+    assert {'params_file', 'namespace', 'device', 'sim'} <= {entry.name for entry in arguments}
+    assert all(entry.description for entry in arguments)
