@@ -8,11 +8,10 @@ Tuning stays in the parameter file; the arguments are what differs from one depl
 import os
 from pathlib import Path
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-
-from launch import LaunchDescription
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 
