@@ -200,6 +200,7 @@ class Worker:
                     break
                 # The goal changed while the old one was being solved for: that is not sent.
                 arrival = self._arrival
+        tick = self._stop_if_outdated(tick, arrival)
         counters = self._counters
         self._counters = replace(
             counters,
@@ -231,6 +232,20 @@ class Worker:
             self._run.send_feedback(tick, time.monotonic())
         if end is not None:
             self._finish_run(end)
+
+    def _stop_if_outdated(self, tick: Tick, arrival: Arrival | None) -> Tick:
+        """The safe command where the tick took so long that its frame has become stale."""
+        if arrival is None or not _drives(tick.status):
+            return tick
+        age_sec = self._now_sec() - arrival.frame.stamp_sec
+        if age_sec <= self._settings.controller.image_timeout_sec:
+            return tick
+        return replace(
+            tick,
+            action=self._controller.safe_action,
+            status=TickStatus.STALE_IMAGE,
+            detail='it was new when this tick began',
+        )
 
     def _take_up_changes(self) -> Arrival | None:
         with self._changed:

@@ -1,0 +1,284 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node's worker thread: what is sent when goals change, solvers hang and models fail."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image
+
+from grasp_ros.control.controller import Controller, TickStatus
+from grasp_ros.control.history import Frame
+from grasp_ros.node import parameters, tables
+from grasp_ros.node.goals import Result
+from grasp_ros.node.images import fill
+from grasp_ros.node.settings import Settings
+from grasp_ros.node.worker import Arrival, Worker
+from grasp_ros.planners import registry
+from grasp_ros.world_models.base import ActionSpec, CameraSpec, LatentModel, ModelCard
+
+LIMIT_SEC = 20.0
+CARD = ModelCard(
+    name='point',
+    architecture={'type': 'point'},
+    cameras={'top': CameraSpec(height=1, width=2)},
+    actions=(ActionSpec('linear.x', 'm/s', -0.3, 0.3), ActionSpec('linear.y', 'm/s', -0.3, 0.3)),
+    latent_shape=(2,),
+    model_step_sec=0.02,
+    latent_scale=0.3,
+    goal_tolerance=1e-3,
+)
+MIDDLE = np.full((1, 2, 3), 128, dtype=np.uint8)
+RIGHT = MIDDLE + np.array([[[80], [0]]], dtype=np.uint8)
+LEFT = MIDDLE - np.array([[[80], [0]]], dtype=np.uint8)
+
+
+class Point(LatentModel):
+    """A point in the plane, its place written into two pixels; can be made to fail or to hang."""
+
+    def __init__(self):
+        super().__init__(CARD)
+        self.failure = None
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.is_held = threading.Event()
+
+    def encode(self, observation):
+        return observation.images['top'][:, 0, 0, :, 0].float() / 255
+
+    def predict(self, context, actions):
+        if self.failure:
+            raise self.failure
+        if not self.may_go_on.is_set():
+            self.is_held.set()
+            assert self.may_go_on.wait(LIMIT_SEC)
+        return context[:, -1] + 0.1 * actions[:, -1, 0]
+
+
+class Goal:
+    """Stands in for a goal of the action server."""
+
+    def __init__(self, number, picture):
+        self.number, self.timeout_sec, self.image = number, 0.0, Image()
+        fill(self.image, picture)
+        self.end = None
+
+    def feedback(self, **values):
+        pass
+
+    def finish(self, end):
+        self.end = self.end or end
+
+
+class Bench:
+    """A worker, what feeds it with frames, and what it sent."""
+
+    def __init__(self, **changes):
+        self.reports = []
+        self.model = Point()
+        self.values = parameters.defaults(tables.MPC) | {
+            'planner.horizon': 5, 'planner.iterations': 2, 'control.deadline_sec': 0.02,
+        } | changes  # fmt: skip
+        settings = self.settings()
+        planner = registry.make(settings.planner_name, self.model, **settings.planner)
+        self.controller = Controller(
+            model=self.model, planner=planner, limits=settings.limits, config=settings.controller
+        )
+        quiet = SimpleNamespace(**dict.fromkeys(('info', 'warning', 'error'), lambda text: None))
+        self.worker = Worker(
+            controller=self.controller,
+            settings=settings,
+            sink=SimpleNamespace(send=self.reports.append),
+            now_sec=time.monotonic,
+            logger=quiet,
+        )
+        self.worker.start()
+
+    def settings(self, **changes):
+        self.values |= changes
+        return Settings.from_values(self.values, CARD)
+
+    def see(self, picture=MIDDLE):
+        now_sec = time.monotonic()
+        self.worker.offer_frame(Arrival(Frame({'top': picture}, now_sec), Time(), now_sec))
+
+    def wait_for(self, condition, *, seeing=True):
+        until_sec = time.monotonic() + LIMIT_SEC
+        while not condition():
+            assert time.monotonic() < until_sec, 'not in time'
+            if seeing:
+                self.see()
+            time.sleep(0.005)
+
+    def wait_for_next(self, condition, **options):
+        """The first report from now on for which a condition holds."""
+        seen = len(self.reports)
+        self.wait_for(lambda: any(map(condition, self.reports[seen:])), **options)
+        return next(report for report in self.reports[seen:] if condition(report))
+
+
+@pytest.fixture
+def bench():
+    torch.set_num_threads(1)
+    made = []
+
+    def make(**changes):
+        made.append(Bench(**changes))
+        return made[-1]
+
+    yield make
+    for entry in made:
+        entry.model.may_go_on.set()
+        assert entry.worker.stop(LIMIT_SEC)
+
+
+def moves_right(report):
+    return report.tick.status is TickStatus.SOLVED and report.tick.action[0] > 0.05
+
+
+def moves_left(report):
+    return report.tick.status is TickStatus.SOLVED and report.tick.action[0] < -0.05
+
+
+def test_there_is_a_report_in_every_tick_whatever_is_missing(bench):
+    b = bench()
+    b.wait_for_next(lambda r: r.tick.status is TickStatus.NO_IMAGE, seeing=False)
+    b.wait_for_next(lambda r: r.tick.status is TickStatus.NO_GOAL)
+    b.wait_for_next(lambda r: r.tick.status is TickStatus.STALE_IMAGE, seeing=False)
+    assert [report.counters.ticks for report in b.reports] == list(range(1, len(b.reports) + 1))
+    assert not any(report.tick.action.any() for report in b.reports)
+
+
+def test_a_goal_that_comes_during_a_solve_is_the_one_that_is_sent(bench):
+    b = bench()
+    first, second = Goal(1, RIGHT), Goal(2, LEFT)
+    b.worker.set_goal(first)
+    b.wait_for_next(moves_right)
+    b.model.may_go_on.clear()
+    b.wait_for(b.model.is_held.is_set)
+    sent = len(b.reports)
+    b.worker.set_goal(second)
+    assert first.end.code == Result.PREEMPTED
+    b.model.may_go_on.set()
+    b.wait_for_next(moves_left)
+    assert not any(map(moves_right, b.reports[sent:]))
+    assert {report.goal_number for report in b.reports[sent:]} == {2}
+
+
+def test_a_cancel_during_a_solve_is_followed_by_the_safe_command(bench):
+    b = bench()
+    goal = Goal(1, RIGHT)
+    b.worker.set_goal(goal)
+    b.wait_for_next(moves_right)
+    b.model.may_go_on.clear()
+    b.wait_for(b.model.is_held.is_set)
+    sent = len(b.reports)
+    b.worker.cancel(goal)
+    b.model.may_go_on.set()
+    b.wait_for(lambda: len(b.reports) > sent)
+    assert b.reports[sent].tick.status is TickStatus.NO_GOAL
+    assert not b.reports[sent].tick.action.any()
+    assert goal.end.code == Result.CANCELLED
+
+
+def test_a_solver_that_hangs_does_not_keep_the_worker_from_being_stopped(bench):
+    b = bench()
+    goal = Goal(1, RIGHT)
+    b.worker.set_goal(goal)
+    b.wait_for_next(moves_right)
+    b.model.may_go_on.clear()
+    b.wait_for(b.model.is_held.is_set)
+    assert not b.worker.stop(0.05)
+    assert goal.end.code == Result.DEACTIVATED
+
+
+def test_an_action_from_a_frame_that_has_become_stale_is_not_sent(bench):
+    b = bench(**{'control.image_timeout_sec': 0.1})
+    b.worker.set_goal(Goal(1, RIGHT))
+    b.wait_for_next(moves_right)
+    b.model.may_go_on.clear()
+    b.wait_for(b.model.is_held.is_set)
+    sent, held_sec = len(b.reports), time.monotonic()
+    b.wait_for(lambda: time.monotonic() > held_sec + 0.2)
+    b.model.may_go_on.set()
+    b.wait_for(lambda: len(b.reports) > sent)
+    report = b.reports[sent]
+    assert report.tick.status is TickStatus.STALE_IMAGE and not report.tick.action.any()
+    assert not report.tick.deadline_met
+    after = b.wait_for_next(moves_right)
+    assert after.counters.ticks_skipped > 0
+
+
+def test_a_model_that_fails_means_the_safe_command_and_work_goes_on_when_it_recovers(bench):
+    b = bench()
+    b.worker.set_goal(Goal(1, RIGHT))
+    b.wait_for_next(moves_right)
+    b.model.failure = RuntimeError('CUDA error: device-side assert triggered')
+    report = b.wait_for_next(lambda r: r.tick.status is TickStatus.SOLVER_FAILED)
+    assert not report.tick.action.any()
+    b.model.failure = None
+    b.wait_for_next(moves_right)
+
+
+def test_a_model_that_keeps_failing_ends_the_goal(bench):
+    b = bench(**{'goal.fault_timeout_sec': 0.1})
+    goal = Goal(1, RIGHT)
+    b.worker.set_goal(goal)
+    b.wait_for_next(moves_right)
+    b.model.failure = RuntimeError('out of memory')
+    b.wait_for(lambda: goal.end is not None)
+    assert goal.end.code == Result.SOLVER_FAILED
+
+
+def test_a_camera_that_is_gone_for_long_ends_the_goal(bench):
+    b = bench(**{'goal.fault_timeout_sec': 0.1, 'control.image_timeout_sec': 0.05})
+    goal = Goal(1, RIGHT)
+    b.worker.set_goal(goal)
+    b.wait_for_next(moves_right)
+    b.wait_for(lambda: goal.end is not None, seeing=False)
+    assert goal.end.code == Result.NO_IMAGE
+
+
+def test_a_changed_horizon_reshapes_the_warm_start_and_sends_no_safe_command(bench):
+    b = bench()
+    b.worker.set_goal(Goal(1, RIGHT))
+    b.wait_for_next(moves_right)
+    for horizon in (9, 3):
+        sent = len(b.reports)
+        b.worker.apply(b.settings(**{'planner.horizon': horizon}))
+        first = b.wait_for_next(lambda r, n=horizon: r.settings.planner['horizon'] == n)
+        assert len(first.tick.plan.actions) == horizon
+        assert first.tick.shift_steps >= 0
+        assert all(report.tick.action.any() for report in b.reports[sent:])
+
+
+def test_frames_are_forgotten_when_the_clock_jumps_back(bench):
+    b = bench()
+    b.worker.set_goal(Goal(1, RIGHT))
+    b.wait_for_next(moves_right)
+    sent = len(b.reports)
+    b.worker.forget_frames()
+    b.wait_for_next(lambda r: r.tick.status is TickStatus.NO_IMAGE, seeing=False)
+    after = b.wait_for_next(moves_right)
+    assert after.goal_number == 1
+    solved = next(r for r in b.reports[sent + 1 :] if r.tick.status is TickStatus.SOLVED)
+    assert solved.tick.shift_steps == -1
+
+
+def test_a_flood_of_frames_makes_no_more_ticks(bench):
+    b = bench()
+    b.worker.set_goal(Goal(1, RIGHT))
+    b.wait_for_next(moves_right)
+    before, started_sec = b.reports[-1].counters.ticks, time.monotonic()
+    while time.monotonic() < started_sec + 0.5:
+        b.see()
+    elapsed_sec = time.monotonic() - started_sec
+    ticks = b.reports[-1].counters.ticks - before
+    assert ticks <= elapsed_sec / CARD.control_period_sec + 2
