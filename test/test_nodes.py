@@ -14,6 +14,7 @@ from action_msgs.msg import GoalStatus
 from grasp_ros.msg import GateStatus, SolverStatistics
 from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
 from rig import Result, Rig, speed
 from sensor_msgs.msg import Image
 
@@ -171,6 +172,20 @@ def test_a_bad_goal_image_ends_with_the_reason(one):
     one.wait_for_status(SolverStatistics.NO_GOAL)
 
 
+def test_the_gate_scales_the_speed_while_it_runs(one):
+    assert one.set_parameters('gate_node', gate__speed_scale=0.1) == ['']
+    try:
+        one.place(*LEFT)
+        handle = one.send_goal(one.goal_image(*RIGHT))
+        wanted = one.wait_for_next('action', lambda message: speed(message) > 0.2, 'a fast action')
+        sent = one.wait_for_next('cmd_vel', lambda message: speed(message) > 0.0, 'motion')
+        assert speed(sent) <= 0.1 * math.hypot(0.3, 0.3) + 1e-9 < speed(wanted)
+        one.result_of(handle.cancel_goal_async(), 'the answer to a cancel')
+        one.result(handle)
+    finally:
+        assert one.set_parameters('gate_node', gate__speed_scale=1.0) == ['']
+
+
 def test_a_cancelled_goal_stops_the_robot(one):
     handle = drive_off(one)
     one.result_of(handle.cancel_goal_async(), 'the answer to a cancel')
@@ -236,6 +251,9 @@ def test_deactivation_sends_the_safe_command_last(one):
 def test_without_a_model_configure_fails_with_the_reason_and_can_be_repeated(two):
     assert not two.change_state(Transition.TRANSITION_CONFIGURE)
     assert 'no checkpoint at "/no/such/model"' in two.processes['mpc_node'].log_text()
+    assert two.set_parameters(model__path='two_rooms_no_metric') == ['']
+    assert two.change_state(Transition.TRANSITION_CONFIGURE)
+    assert two.change_state(Transition.TRANSITION_CLEANUP)
     assert two.set_parameters(model__path='two_rooms') == ['']
     assert two.change_state(Transition.TRANSITION_CONFIGURE)
 
@@ -247,6 +265,37 @@ def test_without_an_image_the_safe_command_is_sent(two):
         assert speed(two.wait_for_next('action')) == 0.0
     report = two.wait_for_next('solver_statistics')
     assert report.iterations == 0 and math.isnan(report.image_age_sec)
+
+
+def test_bad_images_are_counted_with_the_reason_and_good_ones_are_taken(two):
+    publisher = two.client.create_publisher(Image, '/two/image_raw', qos_profile_sensor_data)
+    two.wait_for(publisher.get_subscription_count, 'the camera subscription')
+
+    def image(stamp_sec=0, **changes):
+        message = Image(encoding='rgb8', height=64, width=64, step=192)
+        message.data.frombytes(bytes(192 * 64))
+        message.header.stamp.sec = stamp_sec
+        for name, value in changes.items():
+            setattr(message, name, value)
+        return message
+
+    bad = {
+        'encoding "yuv422"': image(encoding='yuv422'),
+        'the model needs 64x64': image(height=32),
+        'makes 12288': image(data=b'\x01'),
+        'stamped in the future': image(stamp_sec=2**31 - 1),
+    }
+    for reason, message in bad.items():
+        before = two.wait_for_next('solver_statistics').frames_rejected
+        publisher.publish(message)
+        two.wait_for_next('solver_statistics', lambda r, n=before: r.frames_rejected > n, reason)
+        assert reason in two.processes['mpc_node'].log_text()
+    publisher.publish(image())  # no stamp: the time of arrival counts
+    two.wait_for_status(SolverStatistics.NO_GOAL)
+    publisher.publish(image(stamp_sec=1))
+    two.wait_for_next('solver_statistics', lambda r: r.frames_rejected == len(bad) + 1)
+    two.wait_for_status(SolverStatistics.STALE_IMAGE)
+    two.client.destroy_publisher(publisher)
 
 
 def test_two_robots_side_by_side(one, two):
