@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip('launch_pytest', reason='launch_pytest comes with a ROS 2 installation only')
 pytest.importorskip('grasp_ros.msg', reason='no messages: build the package with colcon')
+import launch
 import launch_pytest
 import rclpy
 from grasp_ros.msg import SolverStatistics
@@ -15,8 +16,6 @@ from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from rclpy.node import Node
 from rig import Result, Rig
-
-import launch
 
 LAUNCH_FILE = Path(__file__).resolve().parents[1] / 'launch' / 'mpc.launch.py'
 
