@@ -4,6 +4,8 @@
 
 import math
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -54,6 +56,14 @@ def two(client, tmp_path_factory):
         yield rig
     finally:
         rig.close()
+
+
+@pytest.mark.parametrize('node', ['mpc_node', 'gate_node', 'sim_node'])
+def test_without_messages_the_error_names_the_command_that_builds_them(node):
+    code = f'import sys; sys.modules["grasp_ros.msg"] = None; import grasp_ros.node.{node}'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'GRASP_ROS_MESSAGES=1' in done.stderr and 'colcon build' in done.stderr
 
 
 def drive_off(rig):

@@ -177,3 +177,12 @@ class TestAgainstTheModel:
     def test_output_fields_that_cannot_be_are_refused(self, settings, card, names, reason):
         with pytest.raises(ConfigError, match=reason):
             settings.twist_layout(self.values(control__output_fields=names), card)
+
+    def test_a_controller_that_was_built_has_solved_already_and_forgotten_it(self, settings):
+        controller = settings.build_controller(self.values())
+        assert controller.goal is None
+        assert controller.planner.horizon == self.values()['planner.horizon']
+
+    def test_a_device_that_is_not_there_is_refused_by_name(self, settings):
+        with pytest.raises(ConfigError, match='model.device "abacus"'):
+            settings.build_controller(self.values(model__device='abacus'))

@@ -8,6 +8,10 @@ the controller.
 
 from __future__ import annotations
 
+from grasp_ros.node import spin  # first: where ROS is missing, its error names the cure
+
+# isort: split
+
 import math
 import sys
 import time
@@ -22,7 +26,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_srvs.srv import SetBool
 
 from grasp_ros.control.gate import Gate, GateConfig, GateOutput, GateReason, GateState
-from grasp_ros.node import messages, spin, tables
+from grasp_ros.msg import GateStatus
+from grasp_ros.node import messages, tables
 from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
 
@@ -35,9 +40,6 @@ class GateNode(Node):
 
     def __init__(self) -> None:
         super().__init__('gate_node')
-        from grasp_ros.msg import GateStatus
-
-        self._status_type = GateStatus
         self._gate: Gate | None = None
         self._settings = ParameterServer(self, tables.GATE, check=_config, apply=self._apply)
         values = self._settings.values
@@ -112,12 +114,11 @@ class GateNode(Node):
             self._publish_status(output, now)
 
     def _publish_status(self, output: GateOutput, now) -> None:
-        kind = self._status_type
-        message = kind(command_stamp=self._command_stamp)
+        message = GateStatus(command_stamp=self._command_stamp)
         message.header.stamp = now
         values = {
-            'state': getattr(kind, output.state.name),
-            'reason': getattr(kind, f'REASON_{output.reason.name}'),
+            'state': getattr(GateStatus, output.state.name),
+            'reason': getattr(GateStatus, f'REASON_{output.reason.name}'),
             'text': output.text,
             'command_age_sec': output.command_age_sec,
             'speed_scale': self._gate.config.speed_scale,

@@ -45,20 +45,25 @@ class GoalRun:
     """A goal from its first tick to its last.
 
     :param goal: already set in the controller
-    :param settings: as they were when it was set
+    :param settings: in force
     :param now_sec: steady clock
     """
 
     def __init__(self, goal: Goal, settings: Settings, now_sec: float) -> None:
-        config = settings.goal
-        if goal.timeout_sec:
-            config = replace(config, timeout_sec=goal.timeout_sec)
         self.goal = goal
-        self._monitor = GoalMonitor(config, now_sec=now_sec)
-        self._fault_timeout_sec = settings.goal_fault_timeout_sec
+        self._monitor = GoalMonitor(settings.goal, now_sec=now_sec)
+        self.apply(settings)
         self._well_sec = now_sec
         self._distance = math.nan
         self._ticks = 0
+
+    def apply(self, settings: Settings) -> None:
+        """Go on with other settings; the time limit that the goal brought stays."""
+        config = settings.goal
+        if self.goal.timeout_sec:
+            config = replace(config, timeout_sec=self.goal.timeout_sec)
+        self._monitor.config = config
+        self._fault_timeout_sec = settings.goal_fault_timeout_sec
 
     def judge(self, tick: Tick, now_sec: float) -> GoalEnd | None:
         """Take a tick into account; the end, if this was the last one."""

@@ -8,6 +8,10 @@ thread of its own, so that the node stays answerable whatever the solver does.
 
 from __future__ import annotations
 
+from grasp_ros.node import spin  # first: where ROS is missing, its error names the cure
+
+# isort: split
+
 import sys
 import time
 import traceback
@@ -22,7 +26,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 
 from grasp_ros.errors import GraspError
-from grasp_ros.node import settings, spin, tables
+from grasp_ros.node import settings, tables
 from grasp_ros.node.camera import Camera
 from grasp_ros.node.goals import Goal, GoalServer
 from grasp_ros.node.parameter_server import ParameterServer

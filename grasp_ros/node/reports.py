@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from geometry_msgs.msg import TwistStamped
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -21,7 +22,7 @@ from grasp_ros.node.messages import TwistLayout
 from grasp_ros.node.worker import TickReport
 from grasp_ros.world_models.base import WorldModel
 
-_LAST_WORDS_SEC = 0.2
+_LAST_WORDS = Duration(seconds=0.2)
 
 
 class Publishers:
@@ -83,7 +84,7 @@ class Publishers:
             message.status_text = 'safe command: the node is being deactivated'
             self._statistics.publish(message)
         # The process may end right after this.
-        self._action.wait_for_all_acked(_timeout(_LAST_WORDS_SEC))
+        self._action.wait_for_all_acked(_LAST_WORDS)
 
     def destroy(self) -> None:
         """Take the topics off the graph."""
@@ -177,9 +178,3 @@ def status_of(tick: Tick, goal_reached: bool) -> tuple[int, str]:
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _timeout(seconds: float):
-    from rclpy.duration import Duration
-
-    return Duration(seconds=seconds)

@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+from grasp_ros.node import spin  # first: where ROS is missing, its error names the cure
+
+# isort: split
+
 import math
 import sys
 import time
@@ -14,9 +18,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 
-from grasp_ros.node import images, messages, spin, tables
+from grasp_ros.node import images, messages, tables
 from grasp_ros.node.parameter_server import ParameterServer
 from grasp_ros.sim.world import TwoRooms, WorldInputError
+from grasp_ros.srv import RenderGoal, ResetRobot
 
 CAMERA_FRAME = 'camera'
 WORLD_FRAME = 'world'
@@ -28,8 +33,6 @@ class SimNode(Node):
 
     def __init__(self) -> None:
         super().__init__('sim_node')
-        from grasp_ros.srv import RenderGoal, ResetRobot
-
         self._settings = ParameterServer(self, tables.SIM)
         values = self._settings.values
         self._world = TwoRooms(image_size=values['sim.image_size'])

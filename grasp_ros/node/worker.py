@@ -263,6 +263,8 @@ class Worker:
                 )
             controller.limits, controller.config = settings.limits, settings.controller
             self._settings = settings
+            if self._run is not None:
+                self._run.apply(settings)
         if reset:
             self._controller.reset()
         return arrival
