@@ -17,13 +17,16 @@ COMMANDS = {
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
     'train': ('grasp_ros.training.train:command', 'Train a world model from random-walk data.'),
 }
-# What to install when an import fails.
-EXTRAS = {
-    'matplotlib': 'train',
-    'mujoco': 'sim',
-    'PIL': 'train',
-    'rclpy': 'ros',
-    'scipy': 'sim',
+# What helps when the import of a module fails.
+CURES = {
+    'matplotlib': "pip install 'grasp_ros[train]'",
+    'mujoco': "pip install 'grasp_ros[sim]'",
+    'PIL': "pip install 'grasp_ros[sim]'",
+    'rclpy': (
+        "source a ROS 2 workspace with grasp_ros, or GRASP_ROS_MESSAGES=1 pip install '.[ros]' "
+        'in the source folder'
+    ),
+    'scipy': "pip install 'grasp_ros[sim]'",
 }
 
 
@@ -39,14 +42,13 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name][0].split(':')
         try:
             return getattr(import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            extra = EXTRAS.get((error.name or '').partition('.')[0])
-            if extra is None:
+        except ImportError as error:
+            if error.name is None:  # raised on purpose, with the cure in its text
+                raise click.ClickException(f'{cmd_name}: {error}') from error
+            cure = CURES.get(error.name.partition('.')[0])
+            if cure is None:
                 raise
-            hint = f"pip install 'grasp_ros[{extra}]'"
-            if extra == 'ros':
-                hint += ', or source a ROS 2 installation'
-            raise click.ClickException(f'{cmd_name} needs {error.name}: {hint}') from error
+            raise click.ClickException(f'{cmd_name} needs {error.name}: {cure}') from error
 
     def format_commands(self, ctx, formatter):
         with formatter.section('Commands'):

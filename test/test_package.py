@@ -114,14 +114,21 @@ def test_command_line_answers_help(command):
     assert 'Usage: grasp-ros' in run(str(script), *command, '--help')
 
 
-def test_command_line_names_the_extra_that_is_missing():
-    program = (
-        'import sys; sys.modules["rclpy"] = None; from grasp_ros import cli\n'
-        'cli.COMMANDS["drive"] = ("grasp_ros.node.sim_node:main", ""); cli.main(["drive"])'
+@pytest.mark.parametrize(
+    ('command', 'missing', 'cure'),
+    [
+        ('demo', 'rclpy', "GRASP_ROS_MESSAGES=1 pip install '.[ros]'"),
+        ('evaluate', 'mujoco', "pip install 'grasp_ros[sim]'"),
+    ],
+)
+def test_command_line_names_the_cure_for_what_is_missing(command, missing, cure):
+    program = f'import sys; sys.modules["{missing}"] = None; import grasp_ros.cli as c; c.main()'
+    done = subprocess.run(
+        [sys.executable, '-c', program, command, '--help'], capture_output=True, text=True
     )
-    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "pip install 'grasp_ros[" in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr
+    assert cure in done.stderr
 
 
 def test_ros2_run_finds_the_executables():
