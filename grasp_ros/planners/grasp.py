@@ -4,21 +4,21 @@
 
 The intermediate latents s_1 … s_{T-1} are decision variables beside the actions. With
 p_t = F(s_t, a_t) for all t and all restarts in ONE batched call, one iteration on the lifted
-energy ``L = sum_t |F(sg(s_t), a_t) - s_{t+1}|^2 + gamma sum_t c(F(sg(s_t), a_t), g)`` is
+energy ``L = sum_t c(F(sg(s_t), a_t), s_{t+1}) + gamma sum_t c(F(sg(s_t), a_t), g)`` is
 
     states    s_{t+1} <- s_{t+1} + alpha (p_t - s_{t+1}) + sigma xi,   xi ~ N(0, I), t = 0 … T-2
     actions   a_t     <- a_t - eta Adam( J_a F(s_t, a_t)^T [dc(p_t, s_{t+1}) + gamma dc(p_t, g)] )
 
-where sg is the stop-gradient. The state step is the closed form of a gradient step with
-alpha = 2 eta_s, so no autograd runs through the states; the action step is one vector-Jacobian
-product. s_0 and s_T = g are never moved. Norms are means over the latent's entries in units of
-the card's ``latent_scale``; action steps are in units of half the action range.
+where sg is the stop-gradient and both terms are measured by the model's own cost c. The state
+step is the closed form of a gradient step with alpha = 2 eta_s, so no autograd runs through the
+states; the action step is one vector-Jacobian product. s_0 and s_T = g are never moved. Action
+steps are in units of half the action range.
 
 What the paper leaves open, and what is done here:
 
 - *Ranking.* :func:`grasp_ros.planners.rollout.plan_cost`, terminal plus running. The last iterate
-  of every restart, all iterates of the first one, the shifted previous plan and standing still
-  compete in one batched rollout, so that the answer is never worse than the last two.
+  of every restart, iterates 1, 2, 4, 8, … of the first one, the shifted previous plan and standing
+  still compete in one batched rollout, so that the answer is never worse than the last two.
 - *Going on.* The next solve goes on from this solve's last iterate, not from the plan that won.
 - *Optimiser moments* start at zero in every solve.
 - *Sync* keeps the lifted states as they were, as the author does.
@@ -119,6 +119,8 @@ class Grasp:
         actions = self._start_actions(problem, warm_start, random)
         latents = self._start_latents(problem, warm_start, random)
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
+        noise = self._noise(latents[:, problem.context.shape[0] : -1], random, config.iterations)
+        rate = config.action_rate * problem.limits.half_range
         earlier: list[Tensor] = []
         iterations, longest_sec = 0, 0.0
         while iterations < config.iterations:
@@ -127,7 +129,7 @@ class Grasp:
                 break
             if iterations & (iterations - 1) == 0 and iterations:  # 1, 2, 4, 8, …
                 earlier.append(actions[0].clone())
-            self._iterate(problem, latents, actions, moments, iterations, random)
+            self._iterate(problem, latents, actions, moments, iterations, noise, rate)
             iterations += 1
             if config.sync_every and iterations % config.sync_every == 0:
                 actions = self._sync(problem, actions)
@@ -177,7 +179,9 @@ class Grasp:
         fraction = fraction.reshape(-1, *[1] * goal.dim()).to(goal.dtype)
         line = present + fraction * (goal - present)
         states = line.expand(config.restarts, *line.shape).clone()
-        states += self._noise(states, random)
+        noise = self._noise(states, random, 1)
+        if noise is not None:
+            states += noise[0]
         if warm_start is not None and warm_start.states is not None:
             states[0] = warm_start.states
             states[2:] = warm_start.states
@@ -185,11 +189,12 @@ class Grasp:
         context = problem.context.expand(config.restarts, *problem.context.shape)
         return torch.cat((context, states), dim=1)
 
-    def _noise(self, like: Tensor, random: torch.Generator) -> Tensor | float:
+    def _noise(self, like: Tensor, random: torch.Generator, draws: int) -> Tensor | None:
+        """sigma xi for several iterations, ``[draws, *like.shape]``; None without noise."""
         sigma = self.config.noise_scale * self.model.card.latent_scale
         if sigma == 0:
-            return 0.0
-        return sigma * torch.randn(like.shape, generator=random, device=like.device)
+            return None
+        return torch.randn((draws, *like.shape), generator=random, device=like.device).mul_(sigma)
 
     def _iterate(
         self,
@@ -198,33 +203,25 @@ class Grasp:
         actions: Tensor,
         moments: tuple[Tensor, Tensor],
         iteration: int,
-        random: torch.Generator,
+        noise: Tensor | None,
+        rate: Tensor,
     ) -> None:
         """One lifted iteration, in place on ``latents[:, H:-1]`` and ``actions``."""
         config, model = self.config, self.model
         restarts, horizon = actions.shape[:2]
-        history = problem.context.shape[0]
         context, blocks = self._windows(problem, latents, actions)
         predicted, pullback = model.predict_with_vjp(context, blocks)
-        targets = latents[:, history:]
-        cotangent = self._residual_gradient(predicted, targets.flatten(0, 1))
+        targets = latents[:, -horizon:]
+        cotangent = model.cost_gradient(predicted, targets.flatten(0, 1))
         goal_gradient = model.cost_gradient(predicted, problem.goal)
         cotangent.add_(goal_gradient, alpha=config.goal_weight)
         gradient = self._fold(pullback(cotangent), restarts, horizon)
         states = targets[:, :-1]
         states.lerp_(predicted.view(targets.shape)[:, :-1], config.state_rate)
-        if config.noise_scale:
-            states += self._noise(states, random)
-        adam_step(actions, gradient, moments, iteration, self._action_step(problem))
+        if noise is not None:
+            states += noise[iteration]
+        adam_step(actions, gradient, moments, iteration, rate)
         actions.copy_(problem.limits.project(actions, problem.previous_action))
-
-    def _action_step(self, problem: Problem) -> Tensor:
-        return self.config.action_rate * problem.limits.half_range
-
-    def _residual_gradient(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Gradient of ``mean_i w_i ((p_i - s_i) / scale)^2`` with respect to p."""
-        factor = 2.0 / (predicted[0].numel() * self.model.card.latent_scale**2)
-        return (predicted - targets).mul_(self.model.weights * factor)
 
     def _windows(
         self, problem: Problem, latents: Tensor, actions: Tensor

@@ -215,8 +215,6 @@ class WorldModel(Protocol):
     """
 
     card: ModelCard
-    weights: Tensor
-    """Non-negative weights of the squared residual, broadcastable to a latent (per block)."""
 
     @property
     def device(self) -> torch.device:
@@ -280,28 +278,32 @@ class LatentModel(torch.nn.Module):
     """Defaults for :class:`WorldModel`: weighted squared costs, autograd pullback, no manifold.
 
     ``cost(s, g) = mean_i w_i ((s_i - g_i) / card.latent_scale)^2`` — the mean, not the sum, as in
-    the authors' GRASP code, so that one setting serves latents of any size. ``weights`` (a buffer
-    that broadcasts to a latent) holds the w_i: 1 everywhere unless a subclass says otherwise.
+    the authors' GRASP code, so that one setting serves latents of any size.
+
+    :param card: of the model
+    :param weights: the w_i, non-negative, broadcastable to a latent; None = 1 everywhere
     """
 
-    weights: Tensor
+    _slope: Tensor
 
-    def __init__(self, card: ModelCard) -> None:
+    def __init__(self, card: ModelCard, *, weights: Tensor | None = None) -> None:
         super().__init__()
         self.card = card
-        self.register_buffer('weights', torch.ones(()), persistent=False)
+        # d cost / d s = slope (s - g); kept as one tensor because it is needed in every iteration.
+        factor = 2.0 / (math.prod(card.latent_shape) * card.latent_scale**2)
+        slope = factor * (torch.ones(()) if weights is None else weights)
+        self.register_buffer('_slope', slope, persistent=False)
 
     @property
     def device(self) -> torch.device:
-        return self.weights.device
+        return self._slope.device
 
     def cost(self, latent: Tensor, goal: Tensor) -> Tensor:
-        squared = self.weights * ((latent - goal) / self.card.latent_scale).square()
-        return squared.flatten(1).mean(dim=1)
+        squared = (self._slope / 2) * (latent - goal).square()
+        return squared.flatten(1).sum(dim=1)
 
     def cost_gradient(self, latent: Tensor, goal: Tensor) -> Tensor:
-        factor = 2.0 / (math.prod(self.card.latent_shape) * self.card.latent_scale**2)
-        return (latent - goal).mul_(self.weights * factor)
+        return (latent - goal).mul_(self._slope)
 
     def predict(self, context: Tensor, actions: Tensor) -> Tensor:
         raise NotImplementedError
