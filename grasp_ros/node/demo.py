@@ -33,10 +33,9 @@ from std_srvs.srv import SetBool
 from grasp_ros.errors import GraspError
 from grasp_ros.node import demo_picture
 from grasp_ros.node.processes import NodeProcess, environment, stopped_at_exit
+from grasp_ros.sim.scoring import HELD_TICKS, is_near
 from grasp_ros.sim.world import TwoRooms
 
-NEAR = 0.05  # of the world's width: within it a goal is reached
-HELD_TICKS = 10  # control ticks after the result in which the robot must stay near
 START_LIMIT_SEC = 60.0
 GOAL_LIMIT_SEC = 90.0
 PICTURE_EVERY = 2  # ticks between two pictures of the animation
@@ -206,19 +205,21 @@ class Demo:
         answer = result.result().result
         score.success = answer.code == DriveToGoalImage.Result.SUCCESS
         score.reason = answer.reason
-        score.near = client.distance(score.goal) <= NEAR * self._world.scene.size
-        score.held = score.near
+        score.near = score.held = self._is_near(score)
         remaining = HELD_TICKS
 
         def watch() -> None:
             nonlocal remaining
             remaining -= 1
-            score.held = score.held and client.distance(score.goal) <= NEAR
+            score.held = score.held and self._is_near(score)
 
         client.on_tick = watch
         client.wait(lambda: remaining <= 0, 10.0, 'the controller to go on ticking')
         client.on_tick = lambda: None
         score.final_distance = client.distance(score.goal)
+
+    def _is_near(self, score: Score) -> bool:
+        return is_near(self._world.scene, self._client.place, score.goal)
 
     def _on_tick(self, score: Score, started_sec: float, live: Live) -> None:
         client, ticks, now = self._client, self.ticks, self._client.statistics

@@ -19,11 +19,10 @@ from grasp_ros.control.controller import COLD, Controller, TickStatus
 from grasp_ros.control.goal import GoalConfig, GoalMonitor, GoalState
 from grasp_ros.control.history import Frame
 from grasp_ros.sim.scene import Rectangle
+from grasp_ros.sim.scoring import HELD_TICKS, is_near
 from grasp_ros.sim.world import Task, TwoRooms
 from grasp_ros.world_models.base import Observation, WorldModel
 
-NEAR = 0.05  # of the world's width: within it a goal is reached
-HELD_TICKS = 10  # last ticks of an episode in which the robot must be near for the goal to be held
 HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training frame was taken
 
 
@@ -31,8 +30,8 @@ HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training fra
 class Episode:
     """What happened in one episode.
 
-    :param reached: the robot came within :data:`NEAR` of the goal
-    :param held: it was near in each of the last :data:`HELD_TICKS` ticks
+    :param reached: the robot came near the goal, :mod:`grasp_ros.sim.scoring`
+    :param held: it was near in each of the last ticks
     :param held_out: start and goal lie where no training frame was taken
     :param path_ratio: way to the first near place over the shortest way; NaN if never near
     :param ticks: length of the episode
@@ -107,10 +106,8 @@ def run_episode(
     """
     card = controller.model.card
     period_sec = card.control_period_sec
-    near = NEAR * world.scene.size
     step_length = world.max_speed * period_sec
     limit = 2 * math.ceil(task.path_length / step_length) + 20
-    goal = np.array(task.goal)
     controller.reset()
     controller.set_goal(controller.encode_goal(observe(controller.model,
                                                        world.render_at(*task.goal))))
@@ -118,7 +115,7 @@ def run_episode(
     world.reset(options={'start': task.start})
     camera = next(iter(card.cameras))
     travelled, ratio, warm_ticks, claimed, false_success = 0.0, math.nan, 0, False, False
-    distances = []
+    near: list[bool] = []
     for index in range(limit):
         stamp_sec = index * period_sec
         frame = Frame(images={camera: world.render()}, stamp_sec=stamp_sec)
@@ -130,21 +127,21 @@ def run_episode(
             warm_ticks += tick.shift_steps != COLD
         if not claimed and monitor.update(stamp_sec, tick.goal_distance) is GoalState.REACHED:
             claimed = True
-            false_success = bool(np.linalg.norm(world.position - goal) > near)
+            false_success = not is_near(world.scene, world.position, task.goal)
         before = world.position
         world.drive(tick.action)
         world.advance(period_sec)
         travelled += float(np.linalg.norm(world.position - before))
-        distances.append(float(np.linalg.norm(world.position - goal)))
-        if math.isnan(ratio) and distances[-1] <= near:
+        near.append(is_near(world.scene, world.position, task.goal))
+        if math.isnan(ratio) and near[-1]:
             ratio = travelled / task.path_length
     return Episode(
         reached=not math.isnan(ratio),
-        held=all(distance <= near for distance in distances[-HELD_TICKS:]),
+        held=all(near[-HELD_TICKS:]),
         held_out=held_out,
         path_ratio=ratio,
         ticks=limit,
-        final_distance=distances[-1],
+        final_distance=math.dist(world.position, task.goal),
         claimed=claimed,
         false_success=false_success,
         warm_ticks=warm_ticks,

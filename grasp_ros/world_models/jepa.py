@@ -85,16 +85,7 @@ class Predictor(nn.Module):
         :param action: ``[N, action_size]``
         :return: ``[N, latent_size]``
         """
-        pushed = torch.addmm(self.from_latent.bias, action, self.from_action.weight.t())
-        return self._step(latent, pushed)
-
-    def _step(self, latent: Tensor, pushed: Tensor) -> Tensor:
-        # Functional, not by calling modules: a rollout is a chain of small calls, and a module
-        # call costs as much as a small product.
-        linear, silu = torch.addmm, nn.functional.silu
-        first = silu(linear(pushed, latent, self.from_latent.weight.t()))
-        second = silu(linear(self.hidden.bias, first, self.hidden.weight.t()))
-        return latent + linear(self.out.bias, second, self.out.weight.t())
+        return self.with_vjp(latent, action)[0]
 
     def rollout(self, latent: Tensor, actions: Tensor) -> Tensor:
         """Repeated :meth:`forward`; what the actions add is computed for all steps at once.
@@ -103,12 +94,21 @@ class Predictor(nn.Module):
         :param actions: ``[N, T, action_size]``
         :return: ``[N, T, latent_size]``
         """
+        # Functional, and nothing looked up in the loop: a rollout is a chain of small products,
+        # and calling a module costs as much as one of them.
+        linear, silu = torch.addmm, nn.functional.silu
+        inward, hidden, outward = (
+            layer.weight.t() for layer in (self.from_latent, self.hidden, self.out)
+        )
+        hidden_bias, out_bias = self.hidden.bias, self.out.bias
         count, horizon, size = actions.shape
         flat = actions.transpose(0, 1).reshape(-1, size)
-        pushed = torch.addmm(self.from_latent.bias, flat, self.from_action.weight.t())
+        pushed = linear(self.from_latent.bias, flat, self.from_action.weight.t())
         latents = []
         for push in pushed.view(horizon, count, -1).unbind(0):
-            latent = self._step(latent, push)
+            first = silu(linear(push, latent, inward))
+            second = silu(linear(hidden_bias, first, hidden))
+            latent = latent + linear(out_bias, second, outward)
             latents.append(latent)
         return torch.stack(latents, dim=1)
 
@@ -178,14 +178,8 @@ class Jepa(LatentModel):
     def predict_with_vjp(
         self, context: Tensor, actions: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        with torch.no_grad():
-            latent, pullback = self.predictor.with_vjp(context[:, -1], actions[:, -1, 0])
-
-        def to_blocks(cotangent: Tensor) -> Tensor:
-            with torch.no_grad():
-                return pullback(cotangent)[:, None, None]
-
-        return latent, to_blocks
+        latent, pullback = self.predictor.with_vjp(context[:, -1].detach(), actions[:, -1, 0])
+        return latent, lambda cotangent: pullback(cotangent)[:, None, None]
 
     def position(self, latent: Tensor) -> Tensor:
         return self.probe(latent)
