@@ -25,9 +25,11 @@ class TrainingConfig:
     :param encoder_steps: of the joint stage
     :param encoder_batch: windows in a batch of the joint stage
     :param encoder_rollout: predicted steps in one of its windows
-    :param predictor_steps: of each predictor stage
-    :param predictor_batch: windows in a batch of a predictor stage
-    :param predictor_rollout: longest rollout of a predictor stage, model steps
+    :param predictor_steps: of the first part of each predictor stage, on single steps
+    :param predictor_batch: transitions in a batch there
+    :param rollout_steps: of its second part, on rollouts
+    :param rollout_batch: windows in a batch there
+    :param rollout_longest: longest rollout there, model steps
     :param metric_steps: of the metric head's stage
     :param metric_batch: triples in one of its batches
     :param metric_lead: largest n of its n-step targets, model steps
@@ -41,20 +43,22 @@ class TrainingConfig:
     channels: tuple[int, int, int] = (16, 32, 64)
     encoder_width: int = 256
     plain_size: int = 6
-    metric_size: int = 32
+    metric_size: int = 16
     metric_width: int = 256
-    predictor_width: int = 256
+    predictor_width: int = 128
     probe_width: int = 128
-    encoder_steps: int = 3500
+    encoder_steps: int = 5000
     encoder_batch: int = 64
     encoder_rollout: int = 8
-    predictor_steps: int = 3000
-    predictor_batch: int = 256
-    predictor_rollout: int = 32
-    metric_steps: int = 4000
+    predictor_steps: int = 6000
+    predictor_batch: int = 2048
+    rollout_steps: int = 2000
+    rollout_batch: int = 256
+    rollout_longest: int = 24
+    metric_steps: int = 3000
     metric_batch: int = 512
     metric_lead: int = 8
-    probe_steps: int = 3000
+    probe_steps: int = 6000
 
     @classmethod
     def quick(cls, seed: int) -> TrainingConfig:
@@ -62,5 +66,5 @@ class TrainingConfig:
         return cls(seed=seed, walks=24, evaluation_walks=12, walk_length=60, channels=(8, 8, 16),
                    encoder_width=64, metric_width=64, predictor_width=64, probe_width=32,
                    encoder_steps=40, encoder_batch=16, encoder_rollout=4, predictor_steps=40,
-                   predictor_batch=32, predictor_rollout=12, metric_steps=80, metric_batch=128,
-                   probe_steps=100)
+                   predictor_batch=256, rollout_steps=20, rollout_batch=32, rollout_longest=12,
+                   metric_steps=80, metric_batch=128, probe_steps=100)

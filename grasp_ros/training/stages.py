@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from grasp_ros.training.config import TrainingConfig
-from grasp_ros.world_models.jepa import Encoder, Predictor, mlp
+from grasp_ros.world_models.jepa import Encoder, Predictor, make_probe, mlp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +49,16 @@ class Networks(nn.ModuleDict):
             return Predictor(latent_size=size, action_size=2, action_scale=action_scale,
                              width=config.predictor_width)
 
-        def probe(size: int) -> nn.Sequential:
-            return mlp(size, config.probe_width, config.probe_width, 2)
-
         metric_head = mlp(width, config.metric_width, config.metric_width, metric)
         super().__init__({
             'encoder': Encoder(size=image_size, channels=config.channels, width=width),
             'plain_head': nn.Linear(width, plain),
             'plain_predictor': predictor(plain),
-            'plain_probe': probe(plain),
+            'plain_probe': make_probe(plain, config.probe_width),
             'metric_head': metric_head,
             'metric_target': copy.deepcopy(metric_head),
             'metric_predictor': predictor(metric),
-            'metric_probe': probe(metric),
+            'metric_probe': make_probe(metric, config.probe_width),
         })
 
 
@@ -74,7 +71,6 @@ class Stage:
     """
 
     name: str
-    title: str
     steps: int
     rate: float
 
@@ -115,7 +111,7 @@ class EncoderStage(Stage):
     least 1 over the batch, and the entries stay uncorrelated.
     """
 
-    name, title = 'encoder', 'encoder and predictor'
+    name = 'encoder'
 
     def __init__(self, networks: Networks, data: TrainingData, config: TrainingConfig) -> None:
         super().__init__(networks, data, config)
@@ -144,7 +140,10 @@ def _vicreg(latents: Tensor) -> Tensor:
 
 
 class PredictorStage(Stage):
-    """A predictor on ever longer rollouts, in latents that no longer change.
+    """A predictor in latents that no longer change: first on single steps, then on rollouts.
+
+    Single steps in large batches find the motion field at a small part of the cost of rollouts;
+    rollouts, which grow to their full length, then take out the drift.
 
     :param space: ``plain`` or ``metric``: in which latent
     """
@@ -152,21 +151,23 @@ class PredictorStage(Stage):
     def __init__(self, networks: Networks, data: TrainingData, config: TrainingConfig, *,
                  space: str) -> None:
         super().__init__(networks, data, config)
-        self.name, self.title = f'{space}_predictor', f'predictor, {space} latent'
-        self.steps, self.rate, self._space = config.predictor_steps, 2e-3, space
+        self.name, self.rate, self._space = f'{space}_predictor', 4e-3, space
+        self.steps = config.predictor_steps + config.rollout_steps
 
     def trained(self) -> Iterable[str]:
         return (self.name,)
 
     def prepare(self) -> None:
         self._latents = encode_walks(self.networks, self.data.images, self._space)
-        self._scale = self._latents.flatten(0, 1).std(dim=0).square().mean().sqrt()
+        self._scale = self._latents.flatten(0, 1).var(dim=0).mean().sqrt()
 
     def loss(self, step: int, random: np.random.Generator) -> Tensor:
-        longest = self.config.predictor_rollout
-        # The rollout grows over the first 60 % of the steps: long ones teach nothing at first.
-        rollout = min(longest, 2 + int(longest * step / (0.6 * self.steps)))
-        walk, frame = self._windows(random, self.config.predictor_batch, rollout)
+        config, rollout, batch = self.config, 1, self.config.predictor_batch
+        if step >= config.predictor_steps:
+            part = (step - config.predictor_steps) / (0.6 * config.rollout_steps)
+            rollout = min(config.rollout_longest, 2 + int(config.rollout_longest * part))
+            batch = config.rollout_batch
+        walk, frame = self._windows(random, batch, rollout)
         windows, actions = self._latents[walk, frame], self.data.actions[walk, frame[:, :-1]]
         predicted = self.networks[self.name].rollout(windows[:, 0], actions)
         return ((predicted - windows[:, 1:]) / self._scale).square().mean()
@@ -183,7 +184,7 @@ class MetricStage(Stage):
     (half) and any frames.
     """
 
-    name, title = 'metric', 'metric head'
+    name = 'metric'
     expectile, follow, unit, mean_lead = 0.97, 0.02, 4.0, 25
 
     def __init__(self, networks: Networks, data: TrainingData, config: TrainingConfig) -> None:
@@ -236,8 +237,8 @@ class ProbeStage(Stage):
     def __init__(self, networks: Networks, data: TrainingData, config: TrainingConfig, *,
                  space: str) -> None:
         super().__init__(networks, data, config)
-        self.name, self.title = f'{space}_probe', f'probe, {space} latent'
-        self.steps, self.rate, self._space = config.probe_steps, 3e-3, space
+        self.name, self.rate, self._space = f'{space}_probe', 3e-3, space
+        self.steps = config.probe_steps
 
     def trained(self) -> Iterable[str]:
         return (self.name,)

@@ -136,6 +136,16 @@ def mlp(*sizes: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def make_probe(latent_size: int, width: int) -> nn.Sequential:
+    """A probe of place: metres in the plane from a latent.
+
+    A metric latent spends most of its variance on "which room"; the entries are therefore
+    brought to one scale first (the large eps leaves out those that hold noise alone).
+    """
+    scale = nn.BatchNorm1d(latent_size, eps=1e-2, momentum=None, affine=False)
+    return nn.Sequential(scale, *mlp(latent_size, width, width, 2))
+
+
 class Jepa(LatentModel):
     """The world model that ships.
 
@@ -163,7 +173,7 @@ class Jepa(LatentModel):
         scale = max(max(abs(spec.low), abs(spec.high)) for spec in card.actions)
         self.predictor = Predictor(latent_size=size, action_size=card.action_size,
                                    action_scale=scale, width=values['predictor_width'])
-        self.probe = mlp(size, values['probe_width'], values['probe_width'], 2)
+        self.probe = make_probe(size, values['probe_width'])
 
     def encode(self, observation: Observation) -> Tensor:
         observation.check(self.card)
