@@ -45,9 +45,13 @@ def environment(*, domain_id: int | None = None) -> dict[str, str]:
 
 
 def is_from_pip() -> bool:
-    """Whether rclpy belongs to this Python environment and not to a ROS 2 installation."""
-    found = importlib.util.find_spec('rclpy')
-    return found is not None and Path(found.origin).is_relative_to(sys.prefix)
+    """Whether rclpy and the messages belong to this Python environment.
+
+    Otherwise they are those of a ROS 2 installation or of a workspace that colcon built, and the
+    nodes need its paths.
+    """
+    found = [importlib.util.find_spec(name) for name in ('rclpy', 'grasp_ros.msg')]
+    return all(spec and Path(spec.origin).is_relative_to(sys.prefix) for spec in found)
 
 
 class NodeProcess:
