@@ -56,6 +56,7 @@ $(VENV)/.installed: CMakeLists.txt constraints.txt package.xml pyproject.toml se
 		{ echo 'The headers of $(PYTHON) are missing: install python3-dev' >&2; exit 1; }
 	@command -v g++ > /dev/null || \
 		{ echo 'g++ is missing, the messages need it: install g++' >&2; exit 1; }
+	@echo 'Setting up .venv. Once: a few minutes, and more than 1 GB with a CPU build of torch.'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	GRASP_ROS_MESSAGES=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 		$(BIN)/python -m pip install --no-input --disable-pip-version-check \
