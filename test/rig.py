@@ -14,7 +14,7 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from grasp_ros.action import DriveToGoalImage
 from grasp_ros.msg import GateStatus, Plan, SolverStatistics
 from grasp_ros.srv import RenderGoal, ResetRobot
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.action import ActionClient
@@ -24,6 +24,7 @@ from std_srvs.srv import SetBool
 from grasp_ros.node.processes import NodeProcess, environment
 
 LIMIT_SEC = 30.0  # for anything; only a failing test waits that long
+RETRY_SEC = 5.0
 TOPICS = {
     'action': TwistStamped,
     'solver_statistics': SolverStatistics,
@@ -118,8 +119,18 @@ class Rig:
         if name not in self._clients:
             self._clients[name] = self.client.create_client(kind, name)
         client = self._clients[name]
+        futures = []
+
+        def answered():
+            # Where the server has just started, or started again, DDS may lose a request. All
+            # requests in here may be repeated.
+            if len(futures) * RETRY_SEC <= time.monotonic() - began_sec:
+                futures.append(client.call_async(request))
+            return next((future for future in futures if future.done()), None)
+
         self.wait_for(client.service_is_ready, f'service {name}')
-        return self.result_of(client.call_async(request), f'response of {name}')
+        began_sec = time.monotonic()
+        return self.wait_for(answered, f'response of {name}').result()
 
     def result_of(self, future, what):
         """Wait for a future."""
@@ -147,6 +158,10 @@ class Rig:
         request = ChangeState.Request()
         request.transition.id = transition
         return self.call(ChangeState, 'mpc_node/change_state', request).success
+
+    def state(self):
+        """Lifecycle state of the controller."""
+        return self.call(GetState, 'mpc_node/get_state', GetState.Request()).current_state.label
 
     def enable(self, on=True):
         """Arm or disarm the gate."""

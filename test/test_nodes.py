@@ -6,6 +6,7 @@ import math
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -17,7 +18,9 @@ from grasp_ros.msg import GateStatus, SolverStatistics
 from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.time import Time
 from rig import Result, Rig, speed
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 LEFT, RIGHT = (0.25, 0.3), (0.75, 0.3)
@@ -73,6 +76,25 @@ def drive_off(rig):
     assert handle.accepted
     rig.wait_for_next('cmd_vel', lambda message: speed(message) > 0.05, 'motion')
     return handle
+
+
+def activate(rig):
+    """Bring the controller up from wherever it is."""
+    if rig.state() == 'unconfigured':
+        assert rig.set_parameters(model__path='two_rooms') == ['']
+        assert rig.change_state(Transition.TRANSITION_CONFIGURE)
+    if rig.state() == 'inactive':
+        assert rig.change_state(Transition.TRANSITION_ACTIVATE)
+
+
+def bring_up(rig):
+    """Start what does not run, arm the gate, wait until the robot can drive."""
+    for node in ('sim_node', 'gate_node', 'mpc_node'):
+        if node not in rig.processes or not rig.processes[node].is_running:
+            rig.start(node)
+    activate(rig)
+    rig.wait_for_status(SolverStatistics.NO_GOAL)
+    assert rig.enable()
 
 
 def test_reaches_a_goal_in_the_other_room(one):
@@ -269,7 +291,7 @@ def test_without_a_model_configure_fails_with_the_reason_and_can_be_repeated(two
 
 
 def test_without_an_image_the_safe_command_is_sent(two):
-    assert two.change_state(Transition.TRANSITION_ACTIVATE)
+    activate(two)
     two.wait_for_status(SolverStatistics.NO_IMAGE)
     for _ in range(3):
         assert speed(two.wait_for_next('action')) == 0.0
@@ -278,6 +300,7 @@ def test_without_an_image_the_safe_command_is_sent(two):
 
 
 def test_bad_images_are_counted_with_the_reason_and_good_ones_are_taken(two):
+    activate(two)
     publisher = two.client.create_publisher(Image, '/two/image_raw', qos_profile_sensor_data)
     two.wait_for(publisher.get_subscription_count, 'the camera subscription')
 
@@ -309,9 +332,7 @@ def test_bad_images_are_counted_with_the_reason_and_good_ones_are_taken(two):
 
 
 def test_two_robots_side_by_side(one, two):
-    two.start('sim_node')
-    two.wait_for_status(SolverStatistics.NO_GOAL)
-    assert two.enable()
+    bring_up(two)
     one.place(*LEFT)
     two.place(*RIGHT)
     handles = {
@@ -327,6 +348,7 @@ def test_two_robots_side_by_side(one, two):
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_safe_command_and_exit_code_0(two, number):
+    bring_up(two)
     ended = drive_off(two).get_result_async()
     actions, commands = two.heard['action'], two.heard['cmd_vel']
     actions.clear()
@@ -340,13 +362,10 @@ def test_a_signal_leaves_a_safe_command_and_exit_code_0(two, number):
     shutdown = GateStatus.REASON_SHUTDOWN
     two.wait_for(lambda: told and told[-1].reason == shutdown, 'the last status of the gate')
     two.wait_for(lambda: commands and speed(commands[-1]) == 0.0, 'a last safe command')
-    assert speed(actions[-1]) == 0.0
+    gone = f'{two.namespace}/gate_status'
+    two.wait_for(lambda: not two.client.count_publishers(gone), 'the end of the gate')
+    assert speed(actions[-1]) == speed(commands[-1]) == 0.0 and told[-1].reason == shutdown
     assert two.processes['sim_node'].stop(number) == 0
-    if number == signal.SIGINT:  # for the next one
-        two.start('sim_node')
-        two.start('gate_node', gate__start_enabled=True)
-        two.start('mpc_node')
-        two.wait_for_status(SolverStatistics.NO_GOAL)
 
 
 def test_a_killed_controller_is_stopped_by_the_gate_and_moves_nothing_when_it_is_back(one):
@@ -366,3 +385,37 @@ def test_a_killed_controller_is_stopped_by_the_gate_and_moves_nothing_when_it_is
     assert one.enable()
     _, result = one.result(handle)
     assert result.code == Result.SUCCESS, result.reason
+
+
+def test_a_reset_of_simulated_time_is_survived(client, tmp_path):
+    rig = Rig(client, '/three', tmp_path)
+    clock = client.create_publisher(Clock, '/clock', 10)
+    camera = client.create_publisher(Image, '/three/image_raw', qos_profile_sensor_data)
+    picture = Image(encoding='rgb8', height=64, width=64, step=192, data=bytes(192 * 64))
+
+    def simulate(status, start_sec):
+        """Let simulated time run from a start until the controller has a status."""
+        told = rig.heard['solver_statistics']
+        told.clear()
+        begin_sec = time.monotonic()
+
+        def has_status():
+            now = Time(seconds=start_sec + time.monotonic() - begin_sec).to_msg()
+            clock.publish(Clock(clock=now))
+            picture.header.stamp = now
+            camera.publish(picture)
+            return any(report.status == status for report in told)
+
+        rig.wait_for(has_status, f'status {status} from {start_sec} s on')
+
+    try:
+        rig.start('mpc_node', use_sim_time=True)
+        simulate(SolverStatistics.NO_GOAL, start_sec=100.0)
+        simulate(SolverStatistics.NO_GOAL, start_sec=5.0)
+        log = rig.processes['mpc_node'].log_text()
+        assert log.count('the clock jumped back') == 1
+        assert rig.heard['solver_statistics'][-1].image_stamp.sec < 100
+    finally:
+        rig.close()
+        client.destroy_publisher(clock)
+        client.destroy_publisher(camera)

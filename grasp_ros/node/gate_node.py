@@ -20,6 +20,7 @@ from dataclasses import fields
 from typing import Any
 
 from geometry_msgs.msg import TwistStamped
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -32,6 +33,7 @@ from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
 
 STATUS_PERIOD_SEC = 0.1
+_LAST_WORDS = Duration(seconds=0.2)
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -66,6 +68,8 @@ class GateNode(Node):
     def shut_down(self) -> None:
         """Send zero velocity and say so."""
         self._publish(self._gate.shut_down())
+        for publisher in (self._command_publisher, self._status_publisher):
+            publisher.wait_for_all_acked(_LAST_WORDS)  # the process ends right after this
 
     def _apply(self, values: Mapping[str, Any]) -> None:
         self._gate.config = _config(values)

@@ -83,8 +83,8 @@ class Publishers:
             message.status = SolverStatistics.INACTIVE
             message.status_text = 'safe command: the node is being deactivated'
             self._statistics.publish(message)
-        # The process may end right after this.
-        self._action.wait_for_all_acked(_LAST_WORDS)
+        for publisher in (self._action, self._statistics):
+            publisher.wait_for_all_acked(_LAST_WORDS)  # the process may end right after this
 
     def destroy(self) -> None:
         """Take the topics off the graph."""

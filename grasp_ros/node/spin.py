@@ -76,11 +76,15 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
 def _end(node: Node, executor: SingleThreadedExecutor) -> None:
     if rclpy.ok() and hasattr(node, 'shut_down'):
         node.shut_down()
-        until_sec = time.monotonic() + _LAST_WORDS_SEC
-        while time.monotonic() < until_sec and not getattr(node, 'is_settled', lambda: True)():
-            executor.spin_once(timeout_sec=0.01)
-        for _ in range(_LAST_CALLBACKS):  # the result goes out one callback after it is there
-            executor.spin_once(timeout_sec=0.01)
+        if hasattr(node, 'is_settled'):
+            _spin_until_settled(node, executor)
     executor.shutdown(timeout_sec=_LAST_WORDS_SEC)
     node.destroy_node()
 
+
+def _spin_until_settled(node: Node, executor: SingleThreadedExecutor) -> None:
+    until_sec = time.monotonic() + _LAST_WORDS_SEC
+    while time.monotonic() < until_sec and not node.is_settled():
+        executor.spin_once(timeout_sec=0.01)
+    for _ in range(_LAST_CALLBACKS):  # a result goes out one callback after it is there
+        executor.spin_once(timeout_sec=0.01)
