@@ -93,7 +93,8 @@ def bring_up(rig):
         if node not in rig.processes or not rig.processes[node].is_running:
             rig.start(node)
     activate(rig)
-    rig.wait_for_status(SolverStatistics.NO_GOAL)
+    waiting = (SolverStatistics.NO_GOAL, SolverStatistics.GOAL_REACHED)
+    rig.wait_for_next('solver_statistics', lambda r: r.status in waiting, 'a goal to be wanted')
     assert rig.enable()
 
 
