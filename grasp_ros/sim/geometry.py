@@ -78,10 +78,12 @@ class DiscGeometry:
         :returns: [...] in m; infinite where there is no way.
         """
         start, goal = np.broadcast_arrays(np.asarray(start, float), np.asarray(goal, float))
-        straight = np.linalg.norm(goal - start, axis=-1)
-        around = (self._to_waypoints(start)[..., :, None] + self._between
-                  + self._to_waypoints(goal)[..., None, :]).min((-1, -2))
-        return np.where(self.is_blocked(start, goal), around, straight)
+        length = np.atleast_1d(np.linalg.norm(goal - start, axis=-1))
+        blocked = np.atleast_1d(self.is_blocked(start, goal))
+        there = self._to_waypoints(np.atleast_2d(start)[blocked])
+        back = self._to_waypoints(np.atleast_2d(goal)[blocked])
+        length[blocked] = (there[:, :, None] + self._between + back[:, None, :]).min((1, 2))
+        return length.reshape(start.shape[:-1])
 
     def _to_waypoints(self, places: np.ndarray) -> np.ndarray:
         lengths = np.linalg.norm(places[..., None, :] - self._waypoints, axis=-1)

@@ -24,7 +24,7 @@ GOAL_DISTANCE = 0.04
 """Metres within which a goal called reached should lie: below the 0.05 that counts as reached."""
 GOAL_PRECISION = 0.99
 _WINDOW_STRIDE = 16
-_PAIRS = 20_000
+_PAIRS = 10_000
 _GOAL_FRAMES = 3000
 
 
@@ -38,6 +38,22 @@ class Encoded:
 
     latents: Tensor
     walks: Walks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """M pairs of frames.
+
+    :param first: row of each pair's first frame, the walks' frames counted through
+    :param second: row of its second
+    :param path: shortest way between them, metres
+    :param held_out: whether one of the two is in a band
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    path: np.ndarray
+    held_out: np.ndarray
 
 
 def open_loop_errors(model: WorldModel, encoded: Encoded) -> dict[str, np.ndarray]:
@@ -62,24 +78,24 @@ def open_loop_errors(model: WorldModel, encoded: Encoded) -> dict[str, np.ndarra
     return {'error': np.concatenate(errors), 'held_out': np.concatenate(held_out)}
 
 
-def distance_pairs(encoded: Encoded, geometry: DiscGeometry, *, seed: int
-                   ) -> dict[str, np.ndarray]:
-    """Random pairs of frames.
+def draw_pairs(walks: Walks, geometry: DiscGeometry, *, seed: int) -> Pairs:
+    """Random pairs of frames, from anywhere in the walks.
 
-    :return: ``latent`` distance (Euclidean), ``path``, the shortest way in metres, and
-        ``held_out``, whether one of the two is in a band; each ``[20000]``
+    :param seed: equal seeds give equal pairs
     """
-    places = encoded.walks.positions.reshape(-1, 2).astype(np.float64)
-    latents = encoded.latents.flatten(0, 1).numpy()
+    places = walks.positions.reshape(-1, 2).astype(np.float64)
     first, second = np.random.default_rng(seed).integers(0, len(places), (2, _PAIRS))
-    held_out = encoded.walks.held_out.reshape(-1)
-    parts = [geometry.path_length(places[a], places[b])
-             for a, b in zip(np.array_split(first, 10), np.array_split(second, 10))]
-    return {
-        'latent': np.linalg.norm(latents[first] - latents[second], axis=1),
-        'path': np.concatenate(parts),
-        'held_out': held_out[first] | held_out[second],
-    }
+    held_out = walks.held_out.reshape(-1)
+    path = [geometry.path_length(places[a], places[b])
+            for a, b in zip(np.array_split(first, 10), np.array_split(second, 10))]
+    return Pairs(first=first, second=second, path=np.concatenate(path),
+                 held_out=held_out[first] | held_out[second])
+
+
+def latent_distances(encoded: Encoded, pairs: Pairs) -> np.ndarray:
+    """Euclidean distances of the pairs' latents, ``[M]``."""
+    latents = encoded.latents.flatten(0, 1).numpy()
+    return np.linalg.norm(latents[pairs.first] - latents[pairs.second], axis=1)
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -126,8 +142,7 @@ def goal_score(costs: np.ndarray, distances: np.ndarray, tolerance: float
     }
 
 
-def summary(model: WorldModel, encoded: Encoded, geometry: DiscGeometry, *, seed: int
-            ) -> dict[str, Any]:
+def summary(model: WorldModel, encoded: Encoded, pairs: Pairs) -> dict[str, Any]:
     """All metrics of a model whose card has its goal tolerance, as JSON types.
 
     Distances in metres; the world is 1 m wide.
@@ -136,21 +151,21 @@ def summary(model: WorldModel, encoded: Encoded, geometry: DiscGeometry, *, seed
     with torch.no_grad():
         found = model.position(encoded.latents.flatten(0, 1)).numpy()
     probe = np.linalg.norm(found - walks.positions.reshape(-1, 2), axis=1)
-    loop, pairs = open_loop_errors(model, encoded), distance_pairs(encoded, geometry, seed=seed)
+    loop, distances = open_loop_errors(model, encoded), latent_distances(encoded, pairs)
     half = len(held_out) // 2
     scored = goal_score(*goal_costs(model, encoded, slice(half, None)),
                         model.card.goal_tolerance)
     result = {}
     for name, inside in (('ordinary', False), ('held_out_band', True)):
         chosen = held_out.reshape(-1) == inside
-        among = pairs['held_out'] == inside
+        among = pairs.held_out == inside
         result[name] = {
             'probe_error': _mean_and_tail(probe[chosen]),
             'open_loop_error': {
                 str(k): _mean_and_tail(loop['error'][loop['held_out'][:, k - 1] == inside, k - 1])
                 for k in OPEN_LOOP_STEPS
             },
-            'rank_correlation': rank_correlation(pairs['latent'][among], pairs['path'][among]),
+            'rank_correlation': rank_correlation(distances[among], pairs.path[among]),
         }
     return {**result, 'goal': scored}
 

@@ -18,7 +18,8 @@ from grasp_ros.sim.world import TwoRooms
 from grasp_ros.training.metrics import (
     OPEN_LOOP_STEPS,
     Encoded,
-    distance_pairs,
+    Pairs,
+    latent_distances,
     open_loop_errors,
 )
 from grasp_ros.world_models.base import LatentModel, Observation
@@ -32,20 +33,20 @@ _MAP_CELLS = 60
 
 def write_report(folder: Path, *, encoded: Mapping[str, tuple[LatentModel, Encoded]],
                  losses: Mapping[str, list[list[float]]], training: Mapping[str, Any],
-                 world: TwoRooms, seed: int) -> Path:
+                 pairs: Pairs, world: TwoRooms) -> Path:
     """Write ``report.md`` and its pictures.
 
     :param folder: where to
     :param encoded: model name -> model and the evaluation walks in its latents
     :param losses: stage name -> ``[step, loss]`` entries
     :param training: what the cards say about the run
+    :param pairs: whose distances are drawn
     :param world: for the map of distances
-    :param seed: of the random pairs
     :return: path of the page
     """
     _plot_losses(losses).savefig(folder / 'losses.png', dpi=110)
     _plot_open_loop(encoded).savefig(folder / 'open_loop.png', dpi=110)
-    _plot_distances(encoded, world, seed).savefig(folder / 'distances.png', dpi=110)
+    _plot_distances(encoded, pairs).savefig(folder / 'distances.png', dpi=110)
     _plot_maps(encoded, world).savefig(folder / 'distance_map.png', dpi=110)
     page = folder / 'report.md'
     page.write_text(_page(encoded, training), encoding='utf-8')
@@ -139,14 +140,13 @@ def _plot_open_loop(encoded: Mapping[str, tuple[LatentModel, Encoded]]) -> Figur
     return figure
 
 
-def _plot_distances(encoded: Mapping[str, tuple[LatentModel, Encoded]], world: TwoRooms,
-                    seed: int) -> Figure:
+def _plot_distances(encoded: Mapping[str, tuple[LatentModel, Encoded]], pairs: Pairs) -> Figure:
     figure = Figure(figsize=(6 * len(encoded), 4.5), layout='constrained')
     for index, (name, (model, latents)) in enumerate(encoded.items()):
-        pairs = distance_pairs(latents, world.geometry, seed=seed)
+        distances = latent_distances(latents, pairs)
         rank = model.card.metrics['ordinary']['rank_correlation']
         axes = figure.add_subplot(1, len(encoded), index + 1)
-        axes.plot(pairs['path'][:4000], pairs['latent'][:4000], '.', markersize=1.5, alpha=0.5)
+        axes.plot(pairs.path[:4000], distances[:4000], '.', markersize=1.5, alpha=0.5)
         axes.set_title(f'{name}: rank correlation {rank:.3f}')
         axes.set_xlabel('shortest path, m')
         axes.set_ylabel('latent distance')

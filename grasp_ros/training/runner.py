@@ -17,7 +17,7 @@ from torch import nn
 from grasp_ros.errors import GraspError
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.stages import Networks, Stage
-from grasp_ros.training.state import RunState, load_state, save_state
+from grasp_ros.training.state import RunState, save_state
 
 _SAVE_EVERY_SEC = 20.0
 _LOSS_ENTRIES = 100
@@ -43,19 +43,19 @@ class Progress(Protocol):
         """Work ``name`` has done so many of its steps, with this mean loss of late."""
 
 
-def run_stages(stages: list[Stage], *, networks: Networks, config: TrainingConfig, folder: Path,
-               progress: Progress, should_stop: Callable[[], bool]) -> RunState:
+def run_stages(stages: list[Stage], *, state: RunState, memory: dict, networks: Networks,
+               config: TrainingConfig, folder: Path, progress: Progress,
+               should_stop: Callable[[], bool]) -> None:
     """Train all stages that are not done yet.
 
     :param stages: in the order in which they run
-    :param folder: where the state lies
+    :param state: how far the run has come; follows it
+    :param memory: what the optimizer of its stage remembered
+    :param folder: where the state is saved
     :param should_stop: asked between steps
-    :return: the state at the end
     :raises Interrupted: when asked to stop, after saving
     :raises TrainingError: when a loss is not finite
-    :raises ConfigError: when the folder holds another run
     """
-    state, memory = load_state(folder, config=config, networks=networks)
     for index, stage in enumerate(stages):
         if index < state.stage:
             progress.update(stage.name, stage.steps, stage.steps, _last_loss(state, stage))
@@ -63,7 +63,6 @@ def run_stages(stages: list[Stage], *, networks: Networks, config: TrainingConfi
         _run_stage(stage, state, memory, networks=networks, config=config, folder=folder,
                    progress=progress, should_stop=should_stop)
         memory = {}
-    return state
 
 
 def _run_stage(stage: Stage, state: RunState, memory: dict, *, networks: Networks,

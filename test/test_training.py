@@ -1,0 +1,229 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training: its data, its stages, stopping and going on, what it leaves; the JEPA it trains."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from grasp_ros.errors import ConfigError
+from grasp_ros.sim.world import TwoRooms
+from grasp_ros.training.config import TrainingConfig
+from grasp_ros.training.dataset import collect
+from grasp_ros.training.metrics import goal_score, goal_tolerance, rank_correlation
+from grasp_ros.training.runner import Interrupted
+from grasp_ros.training.state import STATE_FILE
+from grasp_ros.training.train import command, train
+from grasp_ros.world_models import checkpoint
+from grasp_ros.world_models.base import Observation
+from grasp_ros.world_models.jepa import Predictor
+
+MODELS = ('two_rooms', 'two_rooms_no_metric')
+
+
+class Recorder:
+    """Hears of progress, and stops after a number of reports."""
+
+    def __init__(self, stop_after=None):
+        self.reports, self.stop_after = [], stop_after
+
+    def update(self, name, done, total, loss):
+        self.reports.append((name, done, total, loss))
+
+    def should_stop(self):
+        trained = [report for report in self.reports if report[3] is not None]
+        return self.stop_after is not None and len(trained) >= self.stop_after
+
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope='module')
+def quick_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('run')
+    result = CliRunner().invoke(command, ['--out', str(folder), '--seed', '3', '--quick'])
+    assert result.exit_code == 0, result.output
+    return folder, result.output
+
+
+def _images(world, places):
+    return torch.from_numpy(np.stack([world.render_at(*place) for place in places]))[:, None]
+
+
+def test_data_is_the_same_for_the_same_seed_and_differs_for_another():
+    first = collect(TwoRooms(), walks=3, length=20, seed=1)
+    again = collect(TwoRooms(), walks=3, length=20, seed=1)
+    other = collect(TwoRooms(), walks=3, length=20, seed=2)
+    for field in dataclasses.fields(first):
+        assert np.array_equal(getattr(first, field.name), getattr(again, field.name))
+    assert not np.array_equal(first.positions, other.positions)
+    more = collect(TwoRooms(), walks=4, length=20, seed=1)
+    assert np.array_equal(more.images[:3], first.images)
+
+
+def test_no_training_frame_shows_a_held_out_band_and_evaluation_does():
+    world = TwoRooms()
+    walks = collect(world, walks=30, length=60, seed=0)
+    assert not walks.held_out.any()
+    free = collect(world, walks=30, length=60, seed=0, enter_bands=True)
+    assert free.held_out.any()
+    inside = [world.scene.is_held_out(*place) for place in free.positions.reshape(-1, 2).tolist()]
+    assert np.array_equal(np.array(inside).reshape(30, 60), free.held_out)
+
+
+def test_walks_cover_both_rooms_and_the_limits():
+    walks = collect(TwoRooms(), walks=30, length=60, seed=0)
+    x = walks.positions[..., 0]
+    assert 0.3 < (x < 0.5).mean() < 0.7
+    assert ((x[:, 1:] - 0.5) * (x[:, :-1] - 0.5) < 0).any()
+    assert np.abs(walks.actions).max() == np.float32(0.3)
+    assert walks.images.dtype == np.uint8 and walks.images.shape == (30, 60, 64, 64, 3)
+
+
+def test_quick_run_leaves_models_and_a_report_with_pictures(quick_run):
+    folder, output = quick_run
+    assert 'encoder: 40 of 40' in output and 'report.md' in output
+    report = (folder / 'report.md').read_text()
+    for picture in ('losses', 'open_loop', 'distances', 'distance_map'):
+        assert f'{picture}.png' in report
+        assert (folder / f'{picture}.png').stat().st_size > 5000
+    for name in MODELS:
+        assert name in report
+        card = json.loads((folder / name / checkpoint.CARD_FILE).read_text())
+        assert card['training']['seed'] == 3 and '--quick' in card['training']['command']
+        assert card['training']['versions']['torch']
+        for area in ('ordinary', 'held_out_band'):
+            assert set(card['metrics'][area]['open_loop_error']) == {'1', '5', '10', '25', '50'}
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_trained_model_keeps_the_contract(quick_run, name):
+    model, world = checkpoint.load(quick_run[0] / name), TwoRooms()
+    latent = model.encode(Observation({'overhead': _images(world, [(0.2, 0.2), (0.8, 0.7)])}))
+    assert latent.shape == (2, *model.card.latent_shape) and torch.isfinite(latent).all()
+    after = model.predict(latent[:, None], torch.full((2, 1, 1, 2), 0.3))
+    assert after.shape == latent.shape and model.position(after).shape == (2, 2)
+    assert (model.cost(latent, latent) == 0).all() and (model.cost(latent, latent[0])[1] > 0).all()
+    assert model.card.goal_tolerance > 0
+
+
+def test_interrupted_run_goes_on_and_ends_where_the_whole_run_does(quick_run, tmp_path):
+    for stop_after in (7, 100):  # in the joint stage, then in a later one
+        recorder = Recorder(stop_after)
+        with pytest.raises(Interrupted):
+            train(TrainingConfig.quick(3), folder=tmp_path, command='test', progress=recorder,
+                  should_stop=recorder.should_stop)
+    assert not (tmp_path / 'report.md').exists()
+    last = Recorder()
+    train(TrainingConfig.quick(3), folder=tmp_path, command='test', progress=last)
+    assert ('encoder', 40, 40) == [report[:3] for report in last.reports
+                                   if report[0] == 'encoder'][0]
+    for name in MODELS:
+        whole = load_file(quick_run[0] / name / checkpoint.WEIGHTS_FILE)
+        parts = load_file(tmp_path / name / checkpoint.WEIGHTS_FILE)
+        for key, value in whole.items():
+            assert torch.allclose(parts[key], value, atol=1e-5), (name, key)
+    assert '2 interruptions' in (tmp_path / 'report.md').read_text()
+
+
+def test_ctrl_c_saves_and_exits_with_a_hint(tmp_path):
+    code = 'from grasp_ros.cli import main; main()'
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS='1',
+                       PYTHONUNBUFFERED='1')
+    process = subprocess.Popen([sys.executable, '-c', code, 'train', '--quick', '--out',
+                                str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment)
+    for line in process.stdout:
+        if line.startswith('encoder:'):
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == 130
+    assert 'goes on from there' in ' '.join(rest.split())
+    assert (tmp_path / STATE_FILE).is_file()
+
+
+def test_folder_of_another_run_is_refused_with_what_differs(quick_run):
+    with pytest.raises(ConfigError, match='another seed'):
+        train(TrainingConfig.quick(4), folder=quick_run[0], command='test', progress=Recorder())
+
+
+def test_damaged_state_is_refused(tmp_path):
+    (tmp_path / STATE_FILE).write_bytes(b'not a safetensors file')
+    with pytest.raises(ConfigError, match='damaged'):
+        train(TrainingConfig.quick(3), folder=tmp_path, command='test', progress=Recorder())
+
+
+def test_hand_written_pullback_is_that_of_autograd():
+    torch.manual_seed(0)
+    predictor = Predictor(latent_size=5, action_size=2, action_scale=0.3, width=33).double()
+    latent, action = torch.randn(7, 5).double(), torch.randn(7, 2).double().requires_grad_()
+    expected = predictor(latent, action)
+    cotangent = torch.randn(7, 5).double()
+    gradient, = torch.autograd.grad(expected, action, cotangent)
+    with torch.no_grad():
+        found, pullback = predictor.with_vjp(latent, action)
+        assert torch.allclose(found, expected, atol=1e-12)
+        assert torch.allclose(pullback(cotangent), gradient, atol=1e-12)
+
+
+def test_rollout_is_repeated_prediction():
+    torch.manual_seed(0)
+    predictor = Predictor(latent_size=5, action_size=2, action_scale=0.3, width=33).double()
+    latent, actions = torch.randn(4, 5).double(), torch.randn(4, 6, 2).double()
+    together = predictor.rollout(latent, actions)
+    for step in range(6):
+        latent = predictor(latent, actions[:, step])
+        assert torch.allclose(together[:, step], latent, atol=1e-12)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_shipped_model_sees_the_robot_and_predicts_its_motion(name):
+    model, world = checkpoint.load(name), TwoRooms()
+    starts = [(0.2, 0.7), (0.25, 0.2), (0.75, 0.3), (0.8, 0.8)]
+    latent = model.encode(Observation({'overhead': _images(world, starts)}))
+    assert (model.position(latent) - torch.tensor(starts)).norm(dim=1).max() < 0.03
+    actions = torch.tensor([0.25, -0.1]).expand(4, 5, 1, 2)
+    predicted = model.rollout(latent[:, None], actions)[:, -1]
+    for start, place in zip(starts, model.position(predicted)):
+        world.reset(options={'start': start})
+        for _ in range(5):
+            world.step((0.25, -0.1))
+        assert np.linalg.norm(place.numpy() - world.position) < 0.04
+
+
+def test_shipped_card_has_its_origin_and_metrics():
+    for name in MODELS:
+        card = checkpoint.load_card(name)
+        assert card.name == name and card.goal_tolerance > 0
+        assert card.training['command'].startswith('grasp-ros train')
+        assert card.metrics['ordinary']['probe_error']['mean'] < 0.02
+
+
+def test_rank_correlation_sees_order_alone():
+    values = np.random.default_rng(0).random(100)
+    assert rank_correlation(values, np.exp(5 * values)) == pytest.approx(1)
+    assert rank_correlation(values, -values) == pytest.approx(-1)
+
+
+def test_goal_tolerance_keeps_its_precision():
+    random = np.random.default_rng(0)
+    distances = random.uniform(0, 0.2, 20000)
+    costs = (distances + 0.003 * random.standard_normal(20000)) ** 2
+    tolerance = goal_tolerance(costs, distances)
+    score = goal_score(costs, distances, tolerance)
+    assert score['precision_0.04'] >= 0.99 and score['recall_0.04'] > 0.9
+    assert goal_tolerance(-distances, distances) == 0
