@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 Kind = Literal['bool', 'integer', 'double', 'string', 'double[]', 'string[]']
@@ -27,7 +27,7 @@ _EXAMPLES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Parameter:
     """One parameter of a node.
 
@@ -46,6 +46,7 @@ class Parameter:
     name: str
     kind: Kind
     default: Any
+    _: KW_ONLY
     meaning: str
     unit: str = ''
     low: float | None = None
