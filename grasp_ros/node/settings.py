@@ -130,11 +130,7 @@ def build_controller(values: Mapping[str, Any]) -> Controller:
     """
     if values['model.threads']:
         torch.set_num_threads(values['model.threads'])
-    device = values['model.device']
-    try:
-        model = checkpoint.load(values['model.path'], device=device)
-    except (RuntimeError, AssertionError) as error:  # how torch says "no such device"
-        raise ConfigError(f'model.device "{device}": {error}') from error
+    model = checkpoint.load(values['model.path'], device=values['model.device'])
     card = model.card
     if len(card.cameras) != 1 or card.proprioception:
         raise ConfigError(

@@ -215,7 +215,7 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
 
             report = evaluate(world_model, planner=planner, settings=settings, episodes=episodes,
                               seed=seed, warm_start=warm_start, progress=progress)
-    except (GraspError, RuntimeError) as error:
+    except GraspError as error:
         raise click.ClickException(str(error)) from error
     Console().print(summary(report))
     if against is not None:

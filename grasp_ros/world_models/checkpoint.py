@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from grasp_ros.errors import CardError, CheckpointError
+from grasp_ros.errors import CardError, CheckpointError, ConfigError
 from grasp_ros.world_models.base import LatentModel, ModelCard
 from grasp_ros.world_models.jepa import Jepa
 
@@ -69,6 +69,7 @@ def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentMode
     :param device: ``cpu``, ``cuda``, ``cuda:1``, …
     :raises CheckpointError: on a missing, truncated or misshapen file or an unknown architecture
     :raises CardError: when the card is incomplete
+    :raises ConfigError: when there is no such device
     """
     folder = resolve(model)
     card = load_card(folder)
@@ -90,7 +91,11 @@ def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentMode
     bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
         raise CheckpointError(f'{path}: values that are not finite in {", ".join(bad)}')
-    return network.to(device).eval().requires_grad_(False)
+    try:
+        network = network.to(device)
+    except (RuntimeError, AssertionError) as error:  # how torch says "no such device"
+        raise ConfigError(f'device "{device}": {error}') from error
+    return network.eval().requires_grad_(False)
 
 
 def save(model: LatentModel, folder: str | Path) -> None:

@@ -1,0 +1,104 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation without ROS: the shipped model drives, and the scores mean what they say."""
+
+import json
+import math
+
+import pytest
+from click.testing import CliRunner
+
+from grasp_ros.sim.world import TwoRooms
+from grasp_ros.training.episodes import HELD_OUT_EVERY, episode_tasks
+from grasp_ros.training.evaluate import command, compare, rate
+
+
+def run(*arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope='module')
+def report(tmp_path_factory):
+    file = tmp_path_factory.mktemp('evaluate') / 'grasp.json'
+    result = run('--episodes', 4, '--seed', 5, '--json', file)
+    assert result.exit_code == 0, result.output
+    assert 'reached' in result.output
+    return file
+
+
+def test_the_shipped_model_drives_to_goals_in_the_other_room(report):
+    scores = json.loads(report.read_text())
+    assert scores['episodes'] == 4
+    assert scores['reached']['rate'] == scores['held']['rate'] == 1.0
+    assert scores['held_out_places']['episodes'] == 1
+    assert scores['warm_start_used'] > 0.95
+    low, high = scores['held']['ci95']
+    assert 0 < low < 1 == high
+    assert 0.7 < scores['path_ratio'] < 1.5
+    for name in ('tick_ms', 'tick_cpu_ms', 'forward_ms'):
+        assert 0 < scores[name]['p50'] <= scores[name]['p99']
+
+
+def test_runs_on_the_same_episodes_are_compared_pair_by_pair(report):
+    result = run('--episodes', 4, '--seed', 5, '--warm-start', 'none', '--iterations', 1,
+                 '--against', report)
+    assert result.exit_code == 0, result.output
+    assert 'held, paired' in result.output
+    other = run('--episodes', 1, '--seed', 6, '--planner', 'cem', '--against', report)
+    assert other.exit_code != 0
+    assert 'different episodes' in other.output
+
+
+def test_every_planner_gets_the_same_episodes():
+    world = TwoRooms()
+    first, second = (episode_tasks(world, episodes=9, seed=3) for _ in range(2))
+    assert first == second
+    assert episode_tasks(world, episodes=9, seed=4) != first
+    for index, (task, held_out) in enumerate(first):
+        assert held_out is (index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
+        assert world.is_blocked(task.start, task.goal)
+        assert (task.start[0] < 0.5) != (task.goal[0] < 0.5)
+        for place in (task.start, task.goal):
+            if held_out:
+                assert world.scene.is_held_out(*place)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        (['--model', 'nowhere'], 'two_rooms'),
+        (['--set', 'horizon'], 'name=number'),
+        (['--set', 'gripper=1'], 'no setting gripper'),
+        (['--planner', 'greedy', '--horizon', '9'], 'no setting horizon'),
+        (['--horizon', '0'], 'horizon'),
+        (['--device', 'cuda:99'], 'CUDA|cuda'),
+    ],
+)
+def test_bad_input_gets_a_clear_error(arguments, reason):
+    result = run('--episodes', 1, *arguments)
+    assert result.exit_code != 0
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert any(word in result.output for word in reason.split('|'))
+
+
+def test_rates_and_paired_differences():
+    assert rate([]) is None
+    assert rate([True] * 10)['ci95'][1] == pytest.approx(1.0)
+    half = rate([True, False] * 50)
+    assert half['rate'] == 0.5
+    # Wilson, 50 of 100: 0.4038 … 0.5962
+    assert half['ci95'] == pytest.approx([0.4038, 0.5962], abs=1e-4)
+
+    def scores(held):
+        return {'seed': 0, 'episodes': len(held), 'results': [{'held': h} for h in held]}
+
+    always, half = scores([True] * 20), scores([True, False] * 10)
+    difference = compare(always, half, outcome='held')
+    assert difference['difference'] == 0.5
+    assert difference['only_first'] == 10
+    assert difference['only_second'] == 0
+    assert difference['mcnemar_p'] == pytest.approx(2 * 0.5**10)
+    assert 0.2 < difference['ci95'][0] < 0.5 < difference['ci95'][1] < 0.8
+    same = compare(half, half, outcome='held')
+    assert same['ci95'] == [0.0, 0.0]
+    assert math.isclose(same['mcnemar_p'], 1.0)
