@@ -184,5 +184,5 @@ class TestAgainstTheModel:
         assert controller.planner.horizon == self.values()['planner.horizon']
 
     def test_a_device_that_is_not_there_is_refused_by_name(self, settings):
-        with pytest.raises(ConfigError, match='model.device "abacus"'):
+        with pytest.raises(ConfigError, match='device "abacus"'):
             settings.build_controller(self.values(model__device='abacus'))
