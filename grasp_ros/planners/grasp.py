@@ -17,8 +17,8 @@ steps are in units of half the action range.
 What the paper leaves open, and what is done here:
 
 - *Ranking.* :func:`grasp_ros.planners.rollout.plan_cost`, terminal plus running. The last iterate
-  of every restart, iterates 1, 2, 4, 8, … of the first one, the shifted previous plan and standing
-  still compete in one batched rollout, so that the answer is never worse than the last two.
+  of every restart, the shifted previous plan, standing still, and with fresh lifted states some
+  iterates on the way, compete in one batched rollout: the answer is never worse than the second and third.
 - *Going on.* The next solve goes on from this solve's last iterate, not from the plan that won.
 - *Optimiser moments* start at zero in every solve.
 - *Sync* keeps the lifted states as they were, as the author does.
@@ -121,13 +121,16 @@ class Grasp:
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
         noise = self._noise(latents[:, problem.context.shape[0] : -1], random, config.iterations)
         rate = config.action_rate * problem.limits.half_range
+        is_fresh = warm_start is None or warm_start.states is None
         earlier: list[Tensor] = []
         iterations, longest_sec = 0, 0.0
         while iterations < config.iterations:
             started_sec = deadline.now()
             if iterations and not deadline.allows(longest_sec + self._ranking_sec):
                 break
-            if iterations & (iterations - 1) == 0 and iterations:  # 1, 2, 4, 8, …
+            # After 1, 2, 4, 8, … iterations from fresh lifted states. They lower the lifted energy
+            # and not the rollout cost, and pass good plans on the way to worse ones.
+            if is_fresh and iterations and iterations & (iterations - 1) == 0:
                 earlier.append(actions[0].clone())
             self._iterate(problem, latents, actions, moments, iterations, noise, rate)
             iterations += 1

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -58,8 +60,7 @@ def best_plan(
 
     :param actions: ``[R, T, k, A]``, the last iterates
     :param states: ``[R, T, *latent]``, their lifted states
-    :param earlier: iterates on the way, ``[T, k, A]`` each: some are better than the last one,
-        because a lifted iteration lowers the lifted energy and not the rollout cost
+    :param earlier: iterates on the way, ``[T, k, A]`` each, that compete too
     :raises SolveError: when no candidate has a finite cost
     """
     restarts, horizon, block = actions.shape[:3]
@@ -74,18 +75,19 @@ def best_plan(
     solved = restarts + len(on_the_way)
     latents = rollout(model, problem, candidates)
     costs = plan_cost(model, problem.goal, latents, running_weight)
-    usable = torch.isfinite(costs) & torch.isfinite(candidates).flatten(1).all(dim=1)
-    if not usable.any():
+    # On the host: a dozen numbers, and a cost that is not finite must never win.
+    ranked = [cost if math.isfinite(cost) else math.inf for cost in costs.tolist()]
+    best = min(range(len(ranked)), key=ranked.__getitem__)
+    if ranked[best] == math.inf:
         raise SolveError('no candidate plan has a finite cost: model or input is not finite')
-    ranked = costs.masked_fill(~usable, float('inf'))
-    best, iterate = int(ranked.argmin()), int(ranked[:restarts].argmin())
+    iterate = min(range(restarts), key=ranked.__getitem__)
     iterate_states = states[iterate]
-    if not (usable[iterate] and torch.isfinite(iterate_states).all()):
+    if ranked[iterate] == math.inf or not torch.isfinite(iterate_states).all():
         iterate, iterate_states = best, latents[best]
     return Plan(
         actions=candidates[best].clone(),
         rollout=latents[best],
-        cost=float(costs[best]),
+        cost=ranked[best],
         candidate_costs=costs,
         iterate_actions=candidates[iterate].clone(),
         iterate_states=iterate_states.clone(),
