@@ -18,7 +18,8 @@ What the paper leaves open, and what is done here:
 
 - *Ranking.* :func:`grasp_ros.planners.rollout.plan_cost`, terminal plus running. The last iterate
   of every restart, the shifted previous plan, standing still, and with fresh lifted states some
-  iterates on the way, compete in one batched rollout: the answer is never worse than the second and third.
+  iterates on the way compete in one batched rollout, so that nothing worse than the previous plan
+  or than standing still is ever the answer.
 - *Going on.* The next solve goes on from this solve's last iterate, not from the plan that won.
 - *Optimiser moments* start at zero in every solve.
 - *Sync* keeps the lifted states as they were, as the author does.
