@@ -9,6 +9,7 @@ follows the statistics, and scores with the ground truth that no other process l
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -38,6 +39,8 @@ from grasp_ros.sim.world import TwoRooms
 
 START_LIMIT_SEC = 60.0
 GOAL_LIMIT_SEC = 90.0
+CALL_SEC = 5.0
+CALLS = 4
 PICTURE_EVERY = 2  # ticks between two pictures of the animation
 
 
@@ -45,6 +48,12 @@ class DemoError(GraspError):
     """The demo could not be run; the message says where it stopped."""
 
     code = 700
+
+
+class DemoTimeout(DemoError):
+    """Something did not happen in time."""
+
+    code = 701
 
 
 @dataclass
@@ -106,20 +115,26 @@ class Client(Node):
         end_sec = time.monotonic() + limit_sec
         while not condition():
             if time.monotonic() > end_sec:
-                raise DemoError(f'waited {limit_sec:.0f} s for {what}')
+                raise DemoTimeout(f'waited {limit_sec:.0f} s for {what}')
             for node in self._nodes:
                 if not node.is_running:
                     raise DemoError(f'{node.node} ended with exit code {node.exit_code}')
             self._executor.spin_once(timeout_sec=0.1)
 
     def call(self, client, request, what: str):
-        """Call a service and wait for its answer.
+        """Call a service that may be called twice, and wait for its answer.
 
-        :raises DemoError: without an answer within the limit
+        DDS can lose the first answer of a service that has just been discovered, so the request
+        is repeated.
+
+        :raises DemoError: without an answer to the last one
         """
-        future = client.call_async(request)
-        self.wait(future.done, 10.0, what)
-        return future.result()
+        for _ in range(CALLS):
+            future = client.call_async(request)
+            with contextlib.suppress(DemoTimeout):
+                self.wait(future.done, CALL_SEC, what)
+                return future.result()
+        raise DemoTimeout(f'asked {CALLS} times for {what}')
 
     def distance(self, goal: tuple[float, float]) -> float:
         """Ground truth: metres from the robot's place to the goal."""

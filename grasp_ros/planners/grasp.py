@@ -244,8 +244,10 @@ class Grasp:
     def _fold(self, gradient: Tensor, restarts: int, horizon: int) -> Tensor:
         """Sum over the windows that an action block occurs in: the adjoint of :meth:`_windows`."""
         history = gradient.shape[1]
+        if history == 1:
+            return gradient.view(restarts, horizon, *gradient.shape[2:])
         gradient = gradient.reshape(restarts, horizon, *gradient.shape[1:])
-        total = gradient[:, :, -1].clone() if history > 1 else gradient[:, :, 0]
+        total = gradient[:, :, -1].clone()
         for back in range(1, min(history, horizon)):
             total[:, :-back] += gradient[:, back:, history - 1 - back]
         return total
@@ -284,6 +286,5 @@ def adam_step(
     first, second = moments
     first.lerp_(gradient, 1 - ADAM_BETAS[0])
     second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
-    factor = (1 - ADAM_BETAS[0] ** (iteration + 1)) / (1 - ADAM_BETAS[1] ** (iteration + 1)) ** 0.5
-    scale = second.sqrt().mul_(factor).add_(ADAM_EPSILON)
-    values.addcdiv_(first, scale.div_(rate), value=-1)
+    factor = (1 - ADAM_BETAS[1] ** (iteration + 1)) ** 0.5 / (1 - ADAM_BETAS[0] ** (iteration + 1))
+    values.addcdiv_(first * rate, second.sqrt().add_(ADAM_EPSILON), value=-factor)

@@ -120,7 +120,7 @@ class Predictor(nn.Module):
         change = torch.addmm(self.out.bias, nn.functional.silu(second), self.out.weight.t())
 
         def pullback(cotangent: Tensor) -> Tensor:
-            backward = torch.ops.aten.silu_backward
+            backward = torch.ops.aten.silu_backward.default
             cotangent = backward(cotangent.mm(self.out.weight), second)
             cotangent = backward(cotangent.mm(self.hidden.weight), first)
             return cotangent.mm(self.from_action.weight)
