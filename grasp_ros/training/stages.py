@@ -237,7 +237,7 @@ class ProbeStage(Stage):
     def __init__(self, networks: Networks, data: TrainingData, config: TrainingConfig, *,
                  space: str) -> None:
         super().__init__(networks, data, config)
-        self.name, self.rate, self._space = f'{space}_probe', 3e-3, space
+        self.name, self.rate, self._space = f'{space}_probe', 1e-2, space
         self.steps = config.probe_steps
 
     def trained(self) -> Iterable[str]:
@@ -246,6 +246,7 @@ class ProbeStage(Stage):
     def prepare(self) -> None:
         self._latents = encode_walks(self.networks, self.data.images, self._space).flatten(0, 1)
         self._positions = self.data.positions.flatten(0, 1)
+        self.networks[self.name][0].fit(self._latents)
 
     def loss(self, step: int, random: np.random.Generator) -> Tensor:
         rows = torch.from_numpy(random.integers(0, len(self._latents), 1024))

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import platform
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -48,7 +49,7 @@ from grasp_ros.world_models.base import ActionSpec, CameraSpec, ModelCard
 from grasp_ros.world_models.jepa import Jepa
 
 MODELS = {'two_rooms': 'metric', 'two_rooms_no_metric': 'plain'}
-_EVALUATION_SEED = 1_000_000
+_EVALUATION_SEED = 2_000_000
 _PACKAGES = ('torch', 'numpy', 'mujoco-core', 'safetensors')
 
 
@@ -74,10 +75,14 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
         torch.manual_seed(config.seed)
         networks = Networks(config, image_size=world.image_size, action_scale=world.max_speed)
     state, memory = load_state(folder, config=config, networks=networks)
+    begin, cpu_begin = time.monotonic(), time.process_time()
     walks = _collect(world, 'walks', config.walks, config.seed, False, config, progress)
     data = TrainingData(images=torch.from_numpy(walks.images),
                         actions=torch.from_numpy(walks.actions),
                         positions=torch.from_numpy(walks.positions))
+    # Collected anew after an interrupt, so this is the time of the last collection.
+    state.stage_sec['walks'] = time.monotonic() - begin
+    state.stage_cpu_sec['walks'] = time.process_time() - cpu_begin
     run_stages(stages(networks, data, config), state=state, memory=memory, networks=networks,
                config=config, folder=folder, progress=progress, should_stop=should_stop)
     evaluation = _collect(world, 'evaluation walks', config.evaluation_walks,

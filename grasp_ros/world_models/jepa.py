@@ -136,14 +136,34 @@ def mlp(*sizes: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+class Standardise(nn.Module):
+    """``(x - mean) / scale`` of each entry, with numbers that are set once, not learned."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer('mean', torch.zeros(size))
+        self.register_buffer('scale', torch.ones(size))
+
+    def fit(self, values: Tensor) -> None:
+        """Take over mean and standard deviation of ``values`` ``[N, size]``.
+
+        No entry is scaled up beyond a twentieth of their common size: it holds noise alone.
+        """
+        variance = values.var(dim=0)
+        self.mean.copy_(values.mean(dim=0))
+        self.scale.copy_(variance.sqrt() + 0.05 * variance.mean().sqrt())
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values - self.mean) / self.scale
+
+
 def make_probe(latent_size: int, width: int) -> nn.Sequential:
     """A probe of place: metres in the plane from a latent.
 
     A metric latent spends most of its variance on "which room"; the entries are therefore
-    brought to one scale first (the large eps leaves out those that hold noise alone).
+    brought to one scale first.
     """
-    scale = nn.BatchNorm1d(latent_size, eps=1e-2, momentum=None, affine=False)
-    return nn.Sequential(scale, *mlp(latent_size, width, width, 2))
+    return nn.Sequential(Standardise(latent_size), *mlp(latent_size, width, width, 2))
 
 
 class Jepa(LatentModel):
