@@ -39,22 +39,27 @@ def shift(
     old_horizon, block, size = plan.actions.shape
     if mode == 'none' or elapsed_steps >= old_horizon * block:
         return None
-    device = plan.actions.device
-    index = torch.arange(horizon * block, device=device) + elapsed_steps
-    index = index.clamp(max=old_horizon * block - 1)
 
     def moved(actions: Tensor) -> Tensor:
-        return actions.reshape(-1, size)[index].reshape(horizon, block, size)
+        flat = _window(actions.reshape(-1, size), elapsed_steps, horizon * block)
+        return flat.reshape(horizon, block, size)
 
     incumbent = moved(plan.actions)
     if mode == 'actions':
         return WarmStart(actions=incumbent, states=None, incumbent=incumbent)
     whole, part = divmod(elapsed_steps, block)
-    steps = torch.arange(horizon, device=device) + whole
     known = torch.cat((plan.iterate_states, goal.unsqueeze(0)))
-    states = known[steps.clamp(max=old_horizon)]
+    states = _window(known, whole, horizon)
     if part:
-        following = known[(steps + 1).clamp(max=old_horizon)]
-        states = torch.lerp(states, following, part / block)
-    actions = moved(plan.iterate_actions)
-    return WarmStart(actions=actions, states=states, incumbent=incumbent)
+        states = torch.lerp(states, _window(known, whole + 1, horizon), part / block)
+    return WarmStart(actions=moved(plan.iterate_actions), states=states, incumbent=incumbent)
+
+
+def _window(sequence: Tensor, start: int, length: int) -> Tensor:
+    """``length`` entries from ``start`` on; the last entry stands in for those beyond the end."""
+    kept = sequence[start : start + length]
+    missing = length - len(kept)
+    if not missing:
+        return kept
+    last = sequence[-1:]
+    return torch.cat((kept, last.expand(missing, *last.shape[1:])))

@@ -133,7 +133,9 @@ class Grasp:
             # and not the rollout cost, and pass good plans on the way to worse ones.
             if is_fresh and iterations and iterations & (iterations - 1) == 0:
                 earlier.append(actions[0].clone())
-            self._iterate(problem, latents, actions, moments, iterations, noise, rate)
+            actions = self._iterate(
+                problem, latents, actions, moments, iterations, noise, rate
+            )
             iterations += 1
             if config.sync_every and iterations % config.sync_every == 0:
                 actions = self._sync(problem, actions)
@@ -177,6 +179,22 @@ class Grasp:
         self, problem: Problem, warm_start: WarmStart | None, random: torch.Generator
     ) -> Tensor:
         """``[R, H + T, *latent]``: context, lifted states s_1 … s_{T-1}, and s_T = g."""
+        config, goal = self.config, problem.goal
+        is_warm = warm_start is not None and warm_start.states is not None
+        if is_warm and config.restarts == 1:
+            states = warm_start.states.unsqueeze(0)
+        else:
+            states = self._noised_line(problem, random)
+            if is_warm:
+                states[0] = warm_start.states
+                states[2:] = warm_start.states
+        context = problem.context.expand(config.restarts, *problem.context.shape)
+        latents = torch.cat((context, states), dim=1)
+        latents[:, -1] = goal
+        return latents
+
+    def _noised_line(self, problem: Problem, random: torch.Generator) -> Tensor:
+        """States on the straight line from s_0 to g, ``[R, T, *latent]``, with noise."""
         config = self.config
         present, goal = problem.context[-1], problem.goal
         fraction = torch.arange(1, config.horizon + 1, device=goal.device) / config.horizon
@@ -184,14 +202,7 @@ class Grasp:
         line = present + fraction * (goal - present)
         states = line.expand(config.restarts, *line.shape).clone()
         noise = self._noise(states, random, 1)
-        if noise is not None:
-            states += noise[0]
-        if warm_start is not None and warm_start.states is not None:
-            states[0] = warm_start.states
-            states[2:] = warm_start.states
-        states[:, -1] = goal
-        context = problem.context.expand(config.restarts, *problem.context.shape)
-        return torch.cat((context, states), dim=1)
+        return states if noise is None else states + noise[0]
 
     def _noise(self, like: Tensor, random: torch.Generator, draws: int) -> Tensor | None:
         """sigma xi for several iterations, ``[draws, *like.shape]``; None without noise."""
@@ -209,8 +220,8 @@ class Grasp:
         iteration: int,
         noise: Tensor | None,
         rate: Tensor,
-    ) -> None:
-        """One lifted iteration, in place on ``latents[:, H:-1]`` and ``actions``."""
+    ) -> Tensor:
+        """One lifted iteration, in place on ``latents[:, H:-1]``; gives the new actions."""
         config, model = self.config, self.model
         restarts, horizon = actions.shape[:2]
         context, blocks = self._windows(problem, latents, actions)
@@ -225,7 +236,7 @@ class Grasp:
         if noise is not None:
             states += noise[iteration]
         adam_step(actions, gradient, moments, iteration, rate)
-        actions.copy_(problem.limits.project(actions, problem.previous_action))
+        return problem.limits.project(actions, problem.previous_action)
 
     def _windows(
         self, problem: Problem, latents: Tensor, actions: Tensor
