@@ -61,16 +61,16 @@ MPC = (
         'half the action range.',
     ),
     Parameter(
-        'planner.action_rate', 'double', 0.05, low=0.0, high=10.0,
+        'planner.action_rate', 'double', 0.15, low=0.0, high=10.0,
         meaning='GRASP: step of the actions in an iteration, in units of half the action '
         'range.',
     ),
     Parameter(
-        'planner.state_rate', 'double', 0.5, low=1e-06, high=1.0,
+        'planner.state_rate', 'double', 0.3, low=1e-06, high=1.0,
         meaning='GRASP: step of the lifted states towards the prediction; 1 = all the way.',
     ),
     Parameter(
-        'planner.goal_weight', 'double', 1.0, low=0.0, high=_HUGE,
+        'planner.goal_weight', 'double', 0.3, low=0.0, high=_HUGE,
         meaning='GRASP: weight of the goal in every step of the plan; 0 = at the end only.',
     ),
     Parameter(

@@ -67,9 +67,9 @@ class GraspConfig:
     iterations: int = 10
     restarts: int = 1
     noise_scale: float = 0.01
-    action_rate: float = 0.05
-    state_rate: float = 0.5
-    goal_weight: float = 1.0
+    action_rate: float = 0.15
+    state_rate: float = 0.3
+    goal_weight: float = 0.3
     running_weight: float = 1.0
     sync_every: int = 0
     sync_steps: int = 3
