@@ -33,7 +33,7 @@ def make_controller(planner='grasp', *, config=None, **planner_settings) -> Cont
         limits=tiny_world.limits(),
         config=config,
     )
-    controller.set_goal(controller.encode_goal(tiny_world.observation((0.7, 0.6))))
+    controller.set_goal(controller.encode_goal(tiny_world.Plant((0.7, 0.6)).frame()))
     return controller
 
 
@@ -167,7 +167,7 @@ def test_a_goal_that_does_not_fit_is_refused_and_the_old_one_stays():
     controller = make_controller()
     goal = controller.goal
     with pytest.raises(ObservationError, match='wrist'):
-        controller.encode_goal(replace(tiny_world.observation((0.5, 0.5)), images={}))
+        controller.encode_goal(replace(tiny_world.Plant((0.5, 0.5)).frame(), images={}))
     assert controller.goal is goal
 
 
@@ -175,7 +175,7 @@ def test_a_new_goal_drops_the_plan_of_the_old_one():
     controller = make_controller()
     plant = tiny_world.Plant((0.5, 0.5))
     drive(controller, plant, 5)
-    controller.set_goal(controller.encode_goal(tiny_world.observation((0.3, 0.4))))
+    controller.set_goal(controller.encode_goal(tiny_world.Plant((0.3, 0.4)).frame()))
     (tick,) = drive(controller, plant, 1)
     assert tick.status is TickStatus.SOLVED
     assert tick.shift_steps == COLD
@@ -213,7 +213,7 @@ def test_a_missed_deadline_is_reported():
         config=ControllerConfig(deadline_sec=0.05),
         clock=lambda: float(next(readings)),
     )
-    controller.set_goal(controller.encode_goal(tiny_world.observation((0.7, 0.6))))
+    controller.set_goal(controller.encode_goal(tiny_world.Plant((0.7, 0.6)).frame()))
     tick = controller.step(tiny_world.Plant((0.2, 0.3)).frame(), now_sec=0.0)
     assert not tick.deadline_met
     assert tick.iterations == 1

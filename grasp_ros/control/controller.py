@@ -24,7 +24,7 @@ from grasp_ros.control.history import Frame, History
 from grasp_ros.control.warm_start import WarmStartMode, shift
 from grasp_ros.errors import ConfigError, ObservationError, SolveError
 from grasp_ros.planners.base import ActionLimits, Deadline, Plan, Planner, Problem, WarmStart
-from grasp_ros.world_models.base import Observation, WorldModel
+from grasp_ros.world_models.base import WorldModel
 
 COLD = -1  # shift_steps of a solve that had no warm start
 
@@ -146,15 +146,17 @@ class Controller:
         self._plan: Plan | None = None
         self._plan_step = 0
 
-    def encode_goal(self, observation: Observation) -> Tensor:
+    def encode_goal(self, frame: Frame) -> Tensor:
         """Latent of a goal, ``[*latent]``, for :meth:`set_goal`.
 
-        :param observation: N = 1
+        :param frame: what the sensors see when the robot stands still at the goal; the stamp is
+            not used
         :raises ObservationError: when it does not fit the card or its latent is not finite
         """
-        observation.check(self.model.card)
+        model = self.model
+        observation = History(model.card, self.safe_action).observe(0, frame, model.device)
         with torch.no_grad():
-            goal = self.model.encode(observation)[0]
+            goal = model.encode(observation)[0]
         if not torch.isfinite(goal).all():
             raise ObservationError('the latent of the goal is not finite')
         return goal

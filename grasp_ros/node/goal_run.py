@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from grasp_ros.control.controller import Controller, Tick, TickStatus
 from grasp_ros.control.goal import GoalMonitor, GoalState
+from grasp_ros.control.history import Frame
 from grasp_ros.errors import ObservationError
 from grasp_ros.msg import SolverStatistics
 from grasp_ros.node.goals import Goal, GoalEnd, Result
 from grasp_ros.node.images import to_rgb
-from grasp_ros.node.settings import Settings, goal_observation
+from grasp_ros.node.settings import Settings
 
 _ENDS = {
     GoalState.REACHED: Result.SUCCESS,
@@ -30,10 +31,10 @@ def begin(
 
     :param now_sec: steady clock
     """
-    camera = next(iter(controller.model.card.cameras.values()))
+    name, camera = next(iter(controller.model.card.cameras.items()))
     try:
         image = to_rgb(goal.image, height=camera.height, width=camera.width)
-        latent = controller.encode_goal(goal_observation(image, controller.model))
+        latent = controller.encode_goal(Frame({name: image}, now_sec))
     except ObservationError as error:
         goal.finish(GoalEnd(Result.BAD_GOAL_IMAGE, str(error)))
         return None

@@ -22,7 +22,7 @@ from grasp_ros.node.messages import TwistLayout
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
 from grasp_ros.world_models import checkpoint
-from grasp_ros.world_models.base import LatentModel, ModelCard, Observation
+from grasp_ros.world_models.base import ModelCard
 
 DEADLINE_RATIO = 0.6  # of the control period; the rest is the margin for a busy machine
 _WARM_UP_TICKS = 3
@@ -150,27 +150,12 @@ def build_controller(values: Mapping[str, Any]) -> Controller:
     return controller
 
 
-def goal_observation(image: np.ndarray, model: LatentModel) -> Observation:
-    """The observation of a robot that stands still at a goal: one picture, F times.
-
-    :param image: uint8 ``[height, width, 3]``
-    """
-    card = model.card
-    camera = next(iter(card.cameras))
-    frames = np.ascontiguousarray(np.stack([image] * card.frames)[None])
-    actions = None
-    if card.frames > 1:
-        shape = (1, card.frames - 1, card.action_block, card.action_size)
-        actions = torch.zeros(shape, device=model.device)
-    return Observation({camera: torch.from_numpy(frames).to(model.device)}, actions=actions)
-
-
 def _warm_up(controller: Controller) -> None:
     card = controller.model.card
     name, camera = next(iter(card.cameras.items()))
     black = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
-    controller.set_goal(controller.encode_goal(goal_observation(black, controller.model)))
     now_sec = time.monotonic()
+    controller.set_goal(controller.encode_goal(Frame({name: black}, now_sec)))
     for n in range(_WARM_UP_TICKS * card.action_block):
         stamp_sec = now_sec + n * card.control_period_sec
         tick = controller.step(Frame({name: black}, stamp_sec), now_sec=stamp_sec)

@@ -21,7 +21,6 @@ from grasp_ros.control.history import Frame
 from grasp_ros.sim.scene import Rectangle
 from grasp_ros.sim.scoring import HELD_TICKS, is_near
 from grasp_ros.sim.world import Task, TwoRooms
-from grasp_ros.world_models.base import Observation, WorldModel
 
 HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training frame was taken
 
@@ -79,18 +78,6 @@ def _place_in(area: Rectangle, random: np.random.Generator) -> tuple[float, floa
     return tuple(random.uniform(area.low, area.high).tolist())
 
 
-def observe(model: WorldModel, image: np.ndarray) -> Observation:
-    """A goal picture as the encoder's input: every past frame looks the same, nothing moved."""
-    card = model.card
-    camera = next(iter(card.cameras))
-    frames = torch.from_numpy(image).to(model.device).expand(1, card.frames, *image.shape)
-    actions = None
-    if card.frames > 1:
-        shape = (1, card.frames - 1, card.action_block, card.action_size)
-        actions = torch.zeros(shape, device=model.device)
-    return Observation(images={camera: frames}, actions=actions)
-
-
 def run_episode(
     world: TwoRooms,
     controller: Controller,
@@ -109,11 +96,11 @@ def run_episode(
     step_length = world.max_speed * period_sec
     limit = 2 * math.ceil(task.path_length / step_length) + 20
     controller.reset()
-    controller.set_goal(controller.encode_goal(observe(controller.model,
-                                                       world.render_at(*task.goal))))
+    camera = next(iter(card.cameras))
+    goal = Frame(images={camera: world.render_at(*task.goal)}, stamp_sec=0.0)
+    controller.set_goal(controller.encode_goal(goal))
     monitor = GoalMonitor(GoalConfig(tolerance=card.goal_tolerance or math.inf), now_sec=0.0)
     world.reset(options={'start': task.start})
-    camera = next(iter(card.cameras))
     travelled, ratio, warm_ticks, claimed, false_success = 0.0, math.nan, 0, False, False
     near: list[bool] = []
     for index in range(limit):
