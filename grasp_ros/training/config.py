@@ -45,7 +45,7 @@ class TrainingConfig:
     plain_size: int = 6
     metric_size: int = 16
     metric_width: int = 256
-    predictor_width: int = 128
+    predictor_width: int = 256
     probe_width: int = 128
     encoder_steps: int = 5000
     encoder_batch: int = 64
