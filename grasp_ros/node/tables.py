@@ -70,7 +70,7 @@ MPC = (
         meaning='GRASP: step of the lifted states towards the prediction; 1 = all the way.',
     ),
     Parameter(
-        'planner.goal_weight', 'double', 0.3, low=0.0, high=_HUGE,
+        'planner.goal_weight', 'double', 1.0, low=0.0, high=_HUGE,
         meaning='GRASP: weight of the goal in every step of the plan; 0 = at the end only.',
     ),
     Parameter(

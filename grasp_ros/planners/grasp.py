@@ -69,7 +69,7 @@ class GraspConfig:
     noise_scale: float = 0.01
     action_rate: float = 0.15
     state_rate: float = 0.3
-    goal_weight: float = 0.3
+    goal_weight: float = 1.0
     running_weight: float = 1.0
     sync_every: int = 0
     sync_steps: int = 3
