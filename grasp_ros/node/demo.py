@@ -285,9 +285,9 @@ class Demo:
         ticks = self.ticks
         if ticks.tick_ms:
             table.caption = (
-                f'{ticks.count} ticks, median tick {np.median(ticks.tick_ms):.1f} ms, '
-                f'image to action {np.median(ticks.image_to_action_ms):.1f} ms, '
-                f'deadline misses {ticks.misses}'
+                f'{ticks.count} ticks · tick {np.median(ticks.tick_ms):.1f} ms · '
+                f'image to action {np.median(ticks.image_to_action_ms):.1f} ms · '
+                f'missed {ticks.misses}'
             )
         return table
 
@@ -360,7 +360,7 @@ def command(goals: int, seed: int, model: str, json_file: Path | None, out: Path
     report = demo.report()
     picture = out / 'demo.gif'
     demo_picture.save(world, demo.moments, picture, frame_sec=0.1)
-    console.print(f'{report["reached"]} of {goals} goals reached, {report["held"]} held, '
+    console.print(f'\n{report["reached"]} of {goals} goals reached, {report["held"]} held, '
                   f'{report["false_success"]} false successes')
     console.print(f'{report["control_rate_hz"]:.2f} Hz, tick p50 {report["tick_ms"]["p50"]:.1f} '
                   f'ms, p99 {report["tick_ms"]["p99"]:.1f} ms, '
