@@ -212,7 +212,7 @@ def test_the_gate_scales_the_speed_while_it_runs(one):
         handle = one.send_goal(one.goal_image(*RIGHT))
         wanted = one.wait_for_next('action', lambda message: speed(message) > 0.2, 'a fast action')
         sent = one.wait_for_next('cmd_vel', lambda message: speed(message) > 0.0, 'motion')
-        assert speed(sent) <= 0.1 * math.hypot(0.3, 0.3) + 1e-9 < speed(wanted)
+        assert speed(sent) <= 0.1 * math.hypot(0.3, 0.3) + 1e-6 < speed(wanted)  # float32 limits
         one.result_of(handle.cancel_goal_async(), 'the answer to a cancel')
         one.result(handle)
     finally:

@@ -113,7 +113,8 @@ def test_every_planner_plans_towards_the_goal_within_the_limits(model, name, war
 @pytest.mark.parametrize('restarts', [1, 2, 5])
 def test_grasp_is_never_worse_than_the_warm_start_or_standing_still(model, restarts):
     problem = tiny_world.problem(model, start=(0.5, 0.5), goal=(0.52, 0.5))
-    good = registry.make('grasp', model, horizon=8, iterations=80).solve(problem, None, UNLIMITED)
+    planner = registry.make('grasp', model, **tiny_world.GRASP, horizon=8, iterations=80)
+    good = planner.solve(problem, None, UNLIMITED)
     warm_start = WarmStart(
         actions=good.actions, states=good.iterate_states, incumbent=good.actions
     )

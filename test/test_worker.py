@@ -188,6 +188,21 @@ def test_a_cancel_during_a_solve_is_followed_by_the_safe_command(bench):
     assert goal.end.code == Result.CANCELLED
 
 
+def test_a_goal_that_is_cancelled_before_it_was_begun_ends_too(bench):
+    b = bench()
+    first, second = Goal(1, RIGHT), Goal(2, LEFT)
+    b.worker.set_goal(first)
+    b.wait_for_next(moves_right)
+    b.model.may_go_on.clear()
+    b.wait_for(b.model.is_held.is_set)
+    b.worker.set_goal(second)
+    b.worker.cancel(second)
+    b.model.may_go_on.set()
+    b.wait_for_next(lambda report: report.tick.status is TickStatus.NO_GOAL)
+    assert first.end.code == Result.PREEMPTED
+    assert second.end.code == Result.CANCELLED
+
+
 def test_a_solver_that_hangs_does_not_keep_the_worker_from_being_stopped(bench):
     b = bench()
     goal = Goal(1, RIGHT)

@@ -164,6 +164,10 @@ class Worker:
             if self._wanted_goal is not goal:
                 return
             self._wanted_goal = None
+            run = self._run
+        if run is None or run.goal is not goal:
+            # The thread has not taken it up and never will, so nobody else would end it.
+            goal.finish(self._end(Result.CANCELLED, 'cancelled before it was begun', goal))
 
     def _loop(self) -> None:
         while self._wait_for_tick():
