@@ -253,3 +253,8 @@ def test_the_registry_names_what_is_wrong(model):
         registry.make('grasp', model, horizon=0)
     with pytest.raises(ConfigError, match='noise_scale'):
         registry.make('grasp', model, noise_scale=math.nan)
+    for setting, value in (('restart_spread', math.inf), ('sync_steps', 0), ('state_rate', 0.0)):
+        with pytest.raises(ConfigError, match=setting):
+            registry.make('grasp', model, **{setting: value})
+    with pytest.raises(ConfigError, match='samples'):
+        registry.make('cem', model, samples=5, elites=4)

@@ -9,13 +9,16 @@ random numbers depend on ``(config.seed, problem.tick)`` alone, so that a solve 
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from grasp_ros.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,22 @@ class Deadline:
     def now(self) -> float:
         """The deadline's clock, seconds."""
         return self._clock()
+
+
+def require(settings: Any, *, at_least: Mapping[str, int], finite: tuple[str, ...]) -> None:
+    """Check the numbers of a planner's settings.
+
+    :param settings: a configuration
+    :param at_least: name -> smallest value
+    :param finite: names of those that must be finite and not negative
+    :raises ConfigError: naming the first that is out of range
+    """
+    for name, low in at_least.items():
+        if getattr(settings, name) < low:
+            raise ConfigError(f'{name} must be at least {low}, is {getattr(settings, name)}')
+    for name in finite:
+        if not 0 <= getattr(settings, name) < math.inf:
+            raise ConfigError(f'{name} must be finite and >= 0, is {getattr(settings, name)}')
 
 
 class Planner(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from grasp_ros.errors import ConfigError, SolveError
-from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart
+from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.rollout import plan_cost, rollout
 from grasp_ros.planners.sampling import correlated_noise, generator
 from grasp_ros.world_models.base import WorldModel
@@ -42,14 +42,13 @@ class CemConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ('horizon', 'iterations', 'elites'):
-            if getattr(self, name) < 1:
-                raise ConfigError(f'{name} must be at least 1, is {getattr(self, name)}')
+        require(
+            self,
+            at_least={'horizon': 1, 'iterations': 1, 'elites': 1},
+            finite=('noise_scale', 'running_weight'),
+        )
         if self.samples < self.elites + 2:
             raise ConfigError(f'samples must be at least elites + 2 = {self.elites + 2}')
-        for name in ('noise_scale', 'running_weight'):
-            if not 0 <= getattr(self, name) < float('inf'):
-                raise ConfigError(f'{name} must be finite and >= 0, is {getattr(self, name)}')
 
 
 class Cem:

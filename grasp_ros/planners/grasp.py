@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import ConfigError
-from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart
+from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
 from grasp_ros.planners.sampling import correlated_noise, generator
 from grasp_ros.world_models.base import WorldModel
@@ -78,12 +78,16 @@ class GraspConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (('horizon', 1), ('iterations', 1), ('restarts', 1), ('sync_every', 0)):
-            if getattr(self, name) < low:
-                raise ConfigError(f'{name} must be at least {low}, is {getattr(self, name)}')
-        for name in ('noise_scale', 'action_rate', 'goal_weight', 'running_weight', 'sync_rate'):
-            if not 0 <= getattr(self, name) < float('inf'):
-                raise ConfigError(f'{name} must be finite and >= 0, is {getattr(self, name)}')
+        require(
+            self,
+            at_least={
+                'horizon': 1, 'iterations': 1, 'restarts': 1, 'sync_every': 0, 'sync_steps': 1,
+            },
+            finite=(
+                'noise_scale', 'action_rate', 'goal_weight', 'running_weight', 'sync_rate',
+                'restart_spread',
+            ),
+        )
         if not 0 < self.state_rate <= 1:
             raise ConfigError(f'state_rate must lie in (0, 1], is {self.state_rate}')
 
