@@ -33,13 +33,13 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import ConfigError
+from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
-from grasp_ros.planners.sampling import correlated_noise, generator
+from grasp_ros.planners.sampling import generator
+from grasp_ros.planners.starts import start_actions, start_latents
+from grasp_ros.planners.windows import fold, windows
 from grasp_ros.world_models.base import WorldModel
-
-ADAM_BETAS = (0.9, 0.999)
-ADAM_EPSILON = 1e-12  # below any gradient that matters: costs are means over a latent
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,15 @@ class Grasp:
         """
         config, model = self.config, self.model
         random = generator(model.device, seed=config.seed, tick=problem.tick)
-        actions = self._start_actions(problem, warm_start, random)
-        latents = self._start_latents(problem, warm_start, random)
+        size = {'restarts': config.restarts, 'horizon': config.horizon}
+        actions = start_actions(
+            problem, warm_start, random, **size, block=model.card.action_block,
+            spread=config.restart_spread,
+        )
+        latents = start_latents(
+            problem, warm_start, random, **size,
+            deviation=config.noise_scale * model.card.latent_scale,
+        )
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
         noise = self._noise(latents[:, problem.context.shape[0] : -1], random, config.iterations)
         rate = config.action_rate * problem.limits.half_range
@@ -160,54 +167,6 @@ class Grasp:
         self._ranking_sec = deadline.now() - started_sec
         return plan
 
-    def _start_actions(
-        self, problem: Problem, warm_start: WarmStart | None, random: torch.Generator
-    ) -> Tensor:
-        """``[R, T, k, A]``: the warm start, a cold start, and correlated samples around the first.
-
-        The second restart is always cold, so that a warm start in a poor basin is left again.
-        """
-        config = self.config
-        block = self.model.card.action_block
-        still = problem.safe_action.expand(config.horizon, block, -1)
-        first = still if warm_start is None else warm_start.actions
-        starts = first.expand(config.restarts, *first.shape).clone()
-        if config.restarts > 1:
-            starts[1] = still
-        if config.restarts > 2:
-            spread = config.restart_spread * problem.limits.half_range
-            starts[2:] += spread * correlated_noise(starts[2:], random)
-        return problem.limits.project(starts, problem.previous_action)
-
-    def _start_latents(
-        self, problem: Problem, warm_start: WarmStart | None, random: torch.Generator
-    ) -> Tensor:
-        """``[R, H + T, *latent]``: context, lifted states s_1 … s_{T-1}, and s_T = g."""
-        config, goal = self.config, problem.goal
-        is_warm = warm_start is not None and warm_start.states is not None
-        if is_warm and config.restarts == 1:
-            states = warm_start.states.unsqueeze(0)
-        else:
-            states = self._noised_line(problem, random)
-            if is_warm:
-                states[0] = warm_start.states
-                states[2:] = warm_start.states
-        context = problem.context.expand(config.restarts, *problem.context.shape)
-        latents = torch.cat((context, states), dim=1)
-        latents[:, -1] = goal
-        return latents
-
-    def _noised_line(self, problem: Problem, random: torch.Generator) -> Tensor:
-        """States on the straight line from s_0 to g, ``[R, T, *latent]``, with noise."""
-        config = self.config
-        present, goal = problem.context[-1], problem.goal
-        fraction = torch.arange(1, config.horizon + 1, device=goal.device) / config.horizon
-        fraction = fraction.reshape(-1, *[1] * goal.dim()).to(goal.dtype)
-        line = present + fraction * (goal - present)
-        states = line.expand(config.restarts, *line.shape).clone()
-        noise = self._noise(states, random, 1)
-        return states if noise is None else states + noise[0]
-
     def _noise(self, like: Tensor, random: torch.Generator, draws: int) -> Tensor | None:
         """sigma xi for several iterations, ``[draws, *like.shape]``; None without noise."""
         sigma = self.config.noise_scale * self.model.card.latent_scale
@@ -228,44 +187,19 @@ class Grasp:
         """One lifted iteration, in place on ``latents[:, H:-1]``; gives the new actions."""
         config, model = self.config, self.model
         restarts, horizon = actions.shape[:2]
-        context, blocks = self._windows(problem, latents, actions)
+        context, blocks = windows(problem, latents, actions)
         predicted, pullback = model.predict_with_vjp(context, blocks)
         targets = latents[:, -horizon:]
         cotangent = model.cost_gradient(predicted, targets.flatten(0, 1))
         goal_gradient = model.cost_gradient(predicted, problem.goal)
         cotangent.add_(goal_gradient, alpha=config.goal_weight)
-        gradient = self._fold(pullback(cotangent), restarts, horizon)
+        gradient = fold(pullback(cotangent), restarts, horizon)
         states = targets[:, :-1]
         states.lerp_(predicted.view(targets.shape)[:, :-1], config.state_rate)
         if noise is not None:
             states += noise[iteration]
         adam_step(actions, gradient, moments, iteration, rate)
         return problem.limits.project(actions, problem.previous_action)
-
-    def _windows(
-        self, problem: Problem, latents: Tensor, actions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Context ``[R T, H, *latent]`` and blocks ``[R T, H, k, A]`` of every step at once."""
-        horizon = actions.shape[1]
-        history = problem.context.shape[0]
-        if history == 1:
-            context = latents[:, :horizon].flatten(0, 1).unsqueeze(1)
-            return context, actions.flatten(0, 1).unsqueeze(1)
-        past = problem.past_actions.expand(actions.shape[0], *problem.past_actions.shape)
-        blocks = torch.cat((past, actions), dim=1)
-        context = latents[:, :-1].unfold(1, history, 1).movedim(-1, 2)
-        return context.flatten(0, 1), blocks.unfold(1, history, 1).movedim(-1, 2).flatten(0, 1)
-
-    def _fold(self, gradient: Tensor, restarts: int, horizon: int) -> Tensor:
-        """Sum over the windows that an action block occurs in: the adjoint of :meth:`_windows`."""
-        history = gradient.shape[1]
-        if history == 1:
-            return gradient.view(restarts, horizon, *gradient.shape[2:])
-        gradient = gradient.reshape(restarts, horizon, *gradient.shape[1:])
-        total = gradient[:, :, -1].clone()
-        for back in range(1, min(history, horizon)):
-            total[:, :-back] += gradient[:, back:, history - 1 - back]
-        return total
 
     def _sync(self, problem: Problem, actions: Tensor) -> Tensor:
         """Gradient steps on the actions alone through the serial rollout, on c(s_T, g)."""
@@ -282,24 +216,3 @@ class Grasp:
             adam_step(actions, gradient, moments, step, rate)
             actions = problem.limits.project(actions, problem.previous_action)
         return actions
-
-
-def adam_step(
-    values: Tensor,
-    gradient: Tensor,
-    moments: tuple[Tensor, Tensor],
-    iteration: int,
-    rate: Tensor,
-) -> None:
-    """One Adam step (arXiv 1412.6980, section 2, the efficient order), in place.
-
-    :param values: what is optimised
-    :param moments: first and second moment, zeros before the first step
-    :param iteration: number of steps already taken with these moments
-    :param rate: broadcastable to ``values``
-    """
-    first, second = moments
-    first.lerp_(gradient, 1 - ADAM_BETAS[0])
-    second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
-    factor = (1 - ADAM_BETAS[1] ** (iteration + 1)) ** 0.5 / (1 - ADAM_BETAS[0] ** (iteration + 1))
-    values.addcdiv_(first * rate, second.sqrt().add_(ADAM_EPSILON), value=-factor)
