@@ -8,7 +8,7 @@ import math
 import pytest
 from click.testing import CliRunner
 
-from grasp_ros.sim.world import TwoRooms
+from grasp_ros.sim.worlds import make
 from grasp_ros.training.episodes import HELD_OUT_EVERY, episode_tasks
 from grasp_ros.training.evaluate import command, compare, rate
 
@@ -50,7 +50,7 @@ def test_runs_on_the_same_episodes_are_compared_pair_by_pair(report):
 
 
 def test_every_planner_gets_the_same_episodes():
-    world = TwoRooms()
+    world = make('two_rooms')
     first, second = (episode_tasks(world, episodes=9, seed=3) for _ in range(2))
     assert first == second
     assert episode_tasks(world, episodes=9, seed=4) != first

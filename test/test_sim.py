@@ -17,13 +17,14 @@ import yaml
 from grasp_ros.errors import GraspError
 from grasp_ros.sim.mjcf import to_mjcf
 from grasp_ros.sim.raycast import RayCamera
-from grasp_ros.sim.scene import Scene, two_rooms
-from grasp_ros.sim.world import TwoRooms, WorldInputError
+from grasp_ros.sim.scene import Scene
+from grasp_ros.sim.world import DiscWorld, WorldInputError
+from grasp_ros.sim.worlds import make, two_rooms
 
 
 @pytest.fixture
 def world():
-    return TwoRooms()
+    return make('two_rooms')
 
 
 def test_imports_neither_torch_nor_ros():
@@ -61,7 +62,7 @@ def test_fast_picture_is_identical_to_a_full_cast(size):
     scene = two_rooms()
     model = mujoco.MjModel.from_xml_string(to_mjcf(scene))
     camera = RayCamera(model=model, scene=scene, size=size)
-    data, world, rng = mujoco.MjData(model), TwoRooms(), np.random.default_rng(3)
+    data, world, rng = mujoco.MjData(model), make('two_rooms'), np.random.default_rng(3)
     for _ in range(40):
         data.qpos[:] = world.sample_place(rng)
         mujoco.mj_kinematics(model, data)
@@ -158,7 +159,7 @@ def test_many_short_advances_are_one_step(world):
 
 
 def test_same_seed_same_world(world):
-    other = TwoRooms()
+    other = make('two_rooms')
     first, second = world.reset(seed=11), other.reset(seed=11)
     assert np.array_equal(first[0]['image'], second[0]['image'])
     for action in np.random.default_rng(0).uniform(-0.3, 0.3, (20, 2)):
@@ -279,4 +280,4 @@ def test_a_room_stays_connected_round_its_held_out_band():
 
 def test_another_scene_gives_another_world():
     scene = dataclasses.replace(two_rooms(), walls=two_rooms().walls[:4])
-    assert not TwoRooms(scene=scene).is_blocked((0.2, 0.2), (0.8, 0.2))
+    assert not DiscWorld(scene=scene).is_blocked((0.2, 0.2), (0.8, 0.2))

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from grasp_ros.errors import ConfigError
-from grasp_ros.sim.world import TwoRooms
+from grasp_ros.sim.worlds import make
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import collect
 from grasp_ros.training.metrics import goal_score, goal_tolerance, rank_correlation
@@ -65,18 +65,18 @@ def _images(world, places):
 
 
 def test_data_is_the_same_for_the_same_seed_and_differs_for_another():
-    first = collect(TwoRooms(), walks=3, length=20, seed=1)
-    again = collect(TwoRooms(), walks=3, length=20, seed=1)
-    other = collect(TwoRooms(), walks=3, length=20, seed=2)
+    first = collect(make('two_rooms'), walks=3, length=20, seed=1)
+    again = collect(make('two_rooms'), walks=3, length=20, seed=1)
+    other = collect(make('two_rooms'), walks=3, length=20, seed=2)
     for field in dataclasses.fields(first):
         assert np.array_equal(getattr(first, field.name), getattr(again, field.name))
     assert not np.array_equal(first.positions, other.positions)
-    more = collect(TwoRooms(), walks=4, length=20, seed=1)
+    more = collect(make('two_rooms'), walks=4, length=20, seed=1)
     assert np.array_equal(more.images[:3], first.images)
 
 
 def test_no_training_frame_shows_a_held_out_band_and_evaluation_does():
-    world = TwoRooms()
+    world = make('two_rooms')
     walks = collect(world, walks=30, length=60, seed=0)
     assert not walks.held_out.any()
     free = collect(world, walks=30, length=60, seed=0, enter_bands=True)
@@ -86,7 +86,7 @@ def test_no_training_frame_shows_a_held_out_band_and_evaluation_does():
 
 
 def test_walks_cover_both_rooms_and_the_limits():
-    walks = collect(TwoRooms(), walks=30, length=60, seed=0)
+    walks = collect(make('two_rooms'), walks=30, length=60, seed=0)
     x = walks.positions[..., 0]
     assert 0.3 < (x < 0.5).mean() < 0.7
     assert ((x[:, 1:] - 0.5) * (x[:, :-1] - 0.5) < 0).any()
@@ -112,7 +112,7 @@ def test_quick_run_leaves_models_and_a_report_with_pictures(quick_run):
 
 @pytest.mark.parametrize('name', MODELS)
 def test_trained_model_keeps_the_contract(quick_run, name):
-    model, world = checkpoint.load(quick_run[0] / name), TwoRooms()
+    model, world = checkpoint.load(quick_run[0] / name), make('two_rooms')
     latent = model.encode(Observation({'overhead': _images(world, [(0.2, 0.2), (0.8, 0.7)])}))
     assert latent.shape == (2, *model.card.latent_shape) and torch.isfinite(latent).all()
     after = model.predict(latent[:, None], torch.full((2, 1, 1, 2), 0.3))
@@ -192,7 +192,7 @@ def test_rollout_is_repeated_prediction():
 
 @pytest.mark.parametrize('name', MODELS)
 def test_shipped_model_sees_the_robot_and_predicts_its_motion(name):
-    model, world = checkpoint.load(name), TwoRooms()
+    model, world = checkpoint.load(name), make('two_rooms')
     starts = [(0.2, 0.7), (0.25, 0.2), (0.75, 0.3), (0.8, 0.8)]
     latent = model.encode(Observation({'overhead': _images(world, starts)}))
     assert (model.position(latent) - torch.tensor(starts)).norm(dim=1).max() < 0.03

@@ -35,7 +35,8 @@ from grasp_ros.errors import GraspError
 from grasp_ros.node import demo_picture
 from grasp_ros.node.processes import NodeProcess, environment, stopped_at_exit
 from grasp_ros.sim.scoring import HELD_TICKS, is_near
-from grasp_ros.sim.world import TwoRooms
+from grasp_ros.sim.world import DiscWorld
+from grasp_ros.sim.worlds import make
 
 START_LIMIT_SEC = 60.0
 GOAL_LIMIT_SEC = 90.0
@@ -162,7 +163,7 @@ class Demo:
     """
 
     def __init__(
-        self, *, client: Client, world: TwoRooms, goals: int, seed: int, console: Console
+        self, *, client: Client, world: DiscWorld, goals: int, seed: int, console: Console
     ) -> None:
         self._client = client
         self._world = world
@@ -336,7 +337,7 @@ def command(goals: int, seed: int, model: str, json_file: Path | None, out: Path
     Exits with 1 when a goal is missed.
     """
     console = Console()
-    world = TwoRooms()
+    world = make('two_rooms')
     logs = out / 'logs'
     logs.mkdir(parents=True, exist_ok=True)
     env = environment()
@@ -374,7 +375,7 @@ def command(goals: int, seed: int, model: str, json_file: Path | None, out: Path
 
 
 def _run(
-    world: TwoRooms, nodes: list[NodeProcess], goals: int, seed: int, console: Console
+    world: DiscWorld, nodes: list[NodeProcess], goals: int, seed: int, console: Console
 ) -> Demo:
     client = Client(nodes)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from grasp_ros.sim.world import TwoRooms
+from grasp_ros.sim.world import DiscWorld
 
 SIZE = 288  # pixels
 STRIP = 16  # pixels above the picture, for the text
@@ -42,7 +42,7 @@ class Moment:
     text: str
 
 
-def draw(world: TwoRooms, moment: Moment) -> Image.Image:
+def draw(world: DiscWorld, moment: Moment) -> Image.Image:
     """One picture: a strip with text, the world below it."""
     picture = Image.fromarray(world.render_at(*moment.place, size=SIZE))
     canvas = ImageDraw.Draw(picture)
@@ -64,7 +64,7 @@ def draw(world: TwoRooms, moment: Moment) -> Image.Image:
     return framed
 
 
-def save(world: TwoRooms, moments: Sequence[Moment], path: Path, *, frame_sec: float) -> None:
+def save(world: DiscWorld, moments: Sequence[Moment], path: Path, *, frame_sec: float) -> None:
     """Write the moments as an animated GIF that repeats.
 
     :param frame_sec: time that each picture stays

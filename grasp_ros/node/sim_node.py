@@ -20,7 +20,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from grasp_ros.node import images, messages, tables
 from grasp_ros.node.parameter_server import ParameterServer
-from grasp_ros.sim.world import TwoRooms, WorldInputError
+from grasp_ros.sim.world import DiscWorld, WorldInputError
+from grasp_ros.sim.worlds import make
 from grasp_ros.srv import RenderGoal, ResetRobot
 
 CAMERA_FRAME = 'camera'
@@ -35,7 +36,7 @@ class SimNode(Node):
         super().__init__('sim_node')
         self._settings = ParameterServer(self, tables.SIM)
         values = self._settings.values
-        self._world = TwoRooms(image_size=values['sim.image_size'])
+        self._world = make('two_rooms', image_size=values['sim.image_size'])
         self._world.reset(seed=values['sim.seed'])
         self._advanced_sec = self._commanded_sec = time.monotonic()
         self._camera_info = _camera_info(self._world)
@@ -107,7 +108,7 @@ class SimNode(Node):
         return response
 
 
-def _camera_info(world: TwoRooms) -> CameraInfo:
+def _camera_info(world: DiscWorld) -> CameraInfo:
     """An ideal pinhole: no distortion, the optical axis in the middle of the picture."""
     size = world.image_size
     focal = size / 2 / math.tan(math.radians(world.scene.camera.fov_deg) / 2)

@@ -14,6 +14,7 @@ from grasp_ros.sim.scene import Scene
 
 _ARC_POINTS = 9
 _TOUCH = 1e-9
+_HALVINGS = 30
 
 
 class DiscGeometry:
@@ -68,6 +69,25 @@ class DiscGeometry:
         """
         start, goal = np.broadcast_arrays(start, goal)
         return self._segment_distance(start, goal) < self._radius - _TOUCH
+
+    def reach(self, start: np.ndarray, displacement: np.ndarray) -> np.ndarray:
+        """
+        Where the disc gets on a straight line before a wall stops it.
+
+        :param start: [2] in m, free.
+        :param displacement: [2] in m.
+        :returns: [2] in m, a free place unless `start` was none.
+        """
+        if not self.is_blocked(start, start + displacement):
+            return start + displacement
+        free, blocked = 0.0, 1.0
+        for _ in range(_HALVINGS):
+            middle = (free + blocked) / 2
+            if self.is_blocked(start, start + middle * displacement):
+                blocked = middle
+            else:
+                free = middle
+        return start + free * displacement
 
     def path_length(self, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
         """

@@ -12,7 +12,6 @@ MOVING_GROUP = 1
 """Geom group of what moves and is seen."""
 HIDDEN_GROUP = 3
 """Geom group of what collides and is not seen."""
-_CONTACT_MARGIN = 0.0012
 
 
 def to_mjcf(scene: Scene) -> str:
@@ -21,9 +20,9 @@ def to_mjcf(scene: Scene) -> str:
 
     The robot collides as a sphere, whose contact with a box has a closed form and one contact
     point, and is seen as a disc. Contacts have no friction (`condim` 1): it slides along walls.
-    Two slide joints with velocity servos drive it; the integrator takes the servo's damping
-    implicitly, which keeps a drive far stiffer than the physics step stable. The contact's margin
-    is what the drive presses into a wall at full speed, so that the disc stays outside of it.
+    Two slide joints with velocity servos drive it, or with motors whose gear is the mass, so that
+    a command is an acceleration; the integrator takes the servo's damping implicitly, which keeps
+    a drive far stiffer than the physics step stable.
 
     :param scene: what to describe.
     :returns: XML text.
@@ -38,28 +37,47 @@ def to_mjcf(scene: Scene) -> str:
          contype=0, conaffinity=0)
     _add(world, 'light', dir=tuple(-c for c in scene.lighting.direction), pos=(0, 0, 3))
     _add(world, 'camera', name='overhead', pos=scene.camera.position, fovy=scene.camera.fov_deg)
+    margin, solref = _contact(scene)
     for wall in scene.walls:
         low, high = (*wall.low, 0.0), (*wall.high, wall.height)
         _add(world, 'geom', name=wall.name, type='box', group=STATIC_GROUP, condim=1,
              pos=tuple((a + b) / 2 for a, b in zip(low, high)),
              size=tuple((b - a) / 2 for a, b in zip(low, high)), rgba=(*wall.colour, 1),
-             solref=(2 * scene.physics_step_sec, 1), solimp=(0.95, 0.99, 0.001))
+             solref=solref, solimp=(0.95, 0.99, 0.001))
     robot = scene.robot
     body = _add(world, 'body', name='robot', pos=(0, 0, robot.height / 2))
     _add(body, 'inertial', pos=(0, 0, 0), mass=robot.mass, diaginertia=(1e-4, 1e-4, 1e-4))
     for axis, direction in (('x', (1, 0, 0)), ('y', (0, 1, 0))):
-        _add(body, 'joint', name=axis, type='slide', axis=direction)
+        _add(body, 'joint', name=axis, type='slide', axis=direction,
+             damping=robot.mass * robot.drive_rate if robot.has_inertia else 0)
     _add(body, 'geom', name='robot', type='cylinder', size=(robot.radius, robot.height / 2),
          rgba=(*robot.colour, 1), group=MOVING_GROUP, contype=0, conaffinity=0)
     _add(body, 'geom', name='robot_contact', type='sphere', size=(robot.radius,), condim=1,
-         rgba=(0, 0, 0, 0), group=HIDDEN_GROUP, margin=_CONTACT_MARGIN,
-         solref=(2 * scene.physics_step_sec, 1), solimp=(0.95, 0.99, 0.001))
+         rgba=(0, 0, 0, 0), group=HIDDEN_GROUP, margin=margin, solref=solref,
+         solimp=(0.95, 0.99, 0.001))
     actuator = ElementTree.SubElement(root, 'actuator')
     for axis in ('x', 'y'):
-        _add(actuator, 'velocity', name=f'drive_{axis}', joint=axis, kv=robot.drive_gain,
-             ctrllimited='true', ctrlrange=(-robot.max_speed, robot.max_speed))
+        kind, gain = (('motor', {'gear': robot.mass}) if robot.has_inertia
+                      else ('velocity', {'kv': robot.mass * robot.drive_rate}))
+        _add(actuator, kind, name=f'drive_{axis}', joint=axis, **gain,
+             ctrllimited='true', ctrlrange=(-robot.max_action, robot.max_action))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding='unicode')
+
+
+def _contact(scene: Scene) -> tuple[float, tuple[float, float]]:
+    """
+    Margin in m and `solref` of the robot's contact with a wall.
+
+    The margin is what the robot sinks in before the contact stops it, so that the disc stays
+    outside of the wall: what a servo presses in at full speed, or what a robot with inertia covers
+    in a physics step. A servo hides that a critically damped contact gives back part of the speed;
+    without one the contact is overdamped, and the robot does not bounce.
+    """
+    step_sec, speed = scene.physics_step_sec, scene.robot.top_speed
+    if scene.robot.has_inertia:
+        return speed * step_sec, (2 * step_sec, 5)
+    return 2 * speed * step_sec, (2 * step_sec, 1)
 
 
 def _add(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:

@@ -14,10 +14,11 @@ Frames: x to the right and y up in the picture, z towards the camera; the floor 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
+Drive = Literal['velocity', 'acceleration']
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +63,41 @@ class Wall:
 @dataclass(frozen=True, kw_only=True)
 class Robot:
     """
-    A disc that moves over the floor and is driven by velocity.
+    A disc that moves over the floor and is driven along each axis by a velocity or a force.
 
     :param radius: in m.
     :param height: in m.
-    :param max_speed: largest velocity of each axis, in m/s.
     :param colour: red, green, blue in [0, 1].
     :param mass: in kg.
-    :param drive_gain: force per velocity error, in N s/m. `mass / drive_gain` is the time constant
-        of the drive in s, which has to be far below a model step: the picture shows no velocity.
+    :param drive: what a command means. 'velocity': v' = drive_rate (command - v), where
+        1 / drive_rate has to be far below a model step: the picture shows no velocity.
+        'acceleration': v' = command - drive_rate v, a robot with inertia and a light drag.
+    :param drive_rate: in 1/s, above 0.
+    :param max_action: largest command of each axis, in m/s or m/s^2.
+    :raises ValueError: for an unknown drive.
     """
 
     radius: float
     height: float
-    max_speed: float
     colour: Colour
     mass: float
-    drive_gain: float
+    drive: Drive
+    drive_rate: float
+    max_action: float
+
+    def __post_init__(self) -> None:
+        if self.drive not in get_args(Drive):
+            raise ValueError(f'unknown drive {self.drive!r}; known: {", ".join(get_args(Drive))}')
+
+    @property
+    def has_inertia(self) -> bool:
+        """Whether the robot goes on moving under a zero command."""
+        return self.drive == 'acceleration'
+
+    @property
+    def top_speed(self) -> float:
+        """Speed of each axis that no command exceeds, in m/s."""
+        return self.max_action / self.drive_rate if self.has_inertia else self.max_action
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +160,7 @@ class Scene:
     :param held_out: places of the robot's centre that no training data may show.
     :param step_sec: the model step: one action is held this long.
     :param physics_step_sec: step of the physics; divides `step_sec`.
+    :param layout: which of its layouts this is, where the world has several.
     """
 
     name: str
@@ -155,6 +175,7 @@ class Scene:
     lighting: Lighting
     step_sec: float
     physics_step_sec: float
+    layout: int | None = None
 
     def room(self, name: str) -> Rectangle:
         """
@@ -222,49 +243,3 @@ def _build(cls: type, data: Mapping[str, Any]) -> Any:
         else:
             values[name] = tuple(_build(part, item) for item in value)
     return cls(**values)
-
-
-def two_rooms() -> Scene:
-    """
-    Two rooms, 1 m by 1 m together, an inner wall at x = 0.5 with a door off the middle.
-
-    The door is off the middle so that the straight line between most pairs of places in
-    different rooms is blocked and a greedy controller has something to get stuck at. The held-out
-    bands leave room on both sides: the robot can walk round them.
-    """
-    slate, wall_height, thick, half = (0.24, 0.29, 0.38), 0.05, 0.04, 0.02
-    door_low, door_high = 0.6, 0.8
-
-    def wall(name: str, low: Point, high: Point) -> Wall:
-        return Wall(name=name, low=low, high=high, height=wall_height, colour=slate)
-
-    return Scene(
-        name='two_rooms',
-        size=1.0,
-        walls=(
-            wall('wall_west', (-thick, -thick), (0.0, 1.0 + thick)),
-            wall('wall_east', (1.0, -thick), (1.0 + thick, 1.0 + thick)),
-            wall('wall_south', (0.0, -thick), (1.0, 0.0)),
-            wall('wall_north', (0.0, 1.0), (1.0, 1.0 + thick)),
-            wall('divider_south', (0.5 - half, 0.0), (0.5 + half, door_low)),
-            wall('divider_north', (0.5 - half, door_high), (0.5 + half, 1.0)),
-        ),
-        rooms=(
-            Rectangle(name='left', low=(0.0, 0.0), high=(0.5 - half, 1.0)),
-            Rectangle(name='right', low=(0.5 + half, 0.0), high=(1.0, 1.0)),
-        ),
-        doors=(
-            Rectangle(name='door', low=(0.5 - half, door_low), high=(0.5 + half, door_high)),
-        ),
-        held_out=(
-            Rectangle(name='left_band', low=(0.14, 0.36), high=(0.34, 0.44)),
-            Rectangle(name='right_band', low=(0.66, 0.56), high=(0.86, 0.64)),
-        ),
-        robot=Robot(radius=0.04, height=0.03, max_speed=0.3, colour=(1.0, 0.36, 0.06), mass=0.1,
-                    drive_gain=100.0),
-        camera=Camera(position=(0.5, 0.5, 2.2), fov_deg=27.2, size=64, supersampling=2),
-        floor=Floor(square=0.1, colours=((0.90, 0.90, 0.87), (0.80, 0.82, 0.82)), margin=0.2),
-        lighting=Lighting(direction=(-0.35, 0.45, 1.0), ambient=0.35, diffuse=0.7),
-        step_sec=0.1,
-        physics_step_sec=0.002,
-    )

@@ -1,6 +1,6 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two rooms as a gymnasium-style world (gymnasium itself is not needed)."""
+"""A scene as a gymnasium-style world (gymnasium itself is not needed)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from grasp_ros.errors import GraspError
 from grasp_ros.sim.geometry import DiscGeometry
 from grasp_ros.sim.mjcf import to_mjcf
 from grasp_ros.sim.raycast import RayCamera
-from grasp_ros.sim.scene import Scene, two_rooms
+from grasp_ros.sim.scene import Scene
 
 _TIME_TOLERANCE = 1e-9
 
@@ -32,27 +32,29 @@ class Task:
     :param start: place of the robot's centre, (x, y) in m.
     :param goal: place to reach, (x, y) in m, in another room.
     :param path_length: length of the shortest way round the walls, in m.
+    :param layout: of the world, where it has several.
     """
 
     start: tuple[float, float]
     goal: tuple[float, float]
     path_length: float
+    layout: int | None = None
 
 
-class TwoRooms:
+class DiscWorld:
     """
-    A disc that is driven by velocity through two rooms joined by a door.
+    A disc that is driven through rooms, by velocity or by acceleration as the scene says.
 
     The world has no goal of its own: `reward` is always 0 and no episode ends by itself. The
     caller, which knows the task, scores with `position` and `path_length`.
 
-    :param scene: the world; the two rooms unless stated.
+    :param scene: the world, one of those in `worlds.py` or your own.
     :param image_size: width and height of the observed picture in pixels; the scene's unless
         stated.
     """
 
-    def __init__(self, *, scene: Scene | None = None, image_size: int | None = None) -> None:
-        self.scene = two_rooms() if scene is None else scene
+    def __init__(self, *, scene: Scene, image_size: int | None = None) -> None:
+        self.scene = scene
         self.image_size = self.scene.camera.size if image_size is None else image_size
         self.geometry = DiscGeometry(self.scene)
         self._model = mujoco.MjModel.from_xml_string(to_mjcf(self.scene))
@@ -80,9 +82,9 @@ class TwoRooms:
         return float(self._data.time)
 
     @property
-    def max_speed(self) -> float:
-        """Largest velocity of each axis in m/s."""
-        return self.scene.robot.max_speed
+    def max_action(self) -> float:
+        """Largest command of each axis, in m/s or m/s^2."""
+        return self.scene.robot.max_action
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
               ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -112,9 +114,9 @@ class TwoRooms:
 
     def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict]:
         """
-        Hold a velocity for one model step.
+        Hold a command for one model step.
 
-        :param action: velocity along x and y in m/s, [2]; beyond the limit it saturates.
+        :param action: as in `drive`.
         :returns: observation `{'image': uint8 [size, size, 3]}`, reward 0, terminated and
             truncated False, info `{'position': [2] in m, 'time_sec': float}`.
         :raises WorldInputError: for a wrong shape or a value that is not finite.
@@ -124,19 +126,38 @@ class TwoRooms:
         observation, info = self._observe()
         return observation, 0.0, False, False, info
 
-    def drive(self, velocity: Any) -> None:
+    def drive(self, action: Any) -> None:
         """
-        Set the velocity that `advance` holds.
+        Set the command that `advance` holds.
 
-        :param velocity: along x and y in m/s, [2]; beyond the limit it saturates.
+        :param action: velocity in m/s or acceleration in m/s^2, as the scene's robot has it, along
+            x and y: [2]; beyond the limit it saturates.
         :raises WorldInputError: for a wrong shape or a value that is not finite.
         """
-        limit = self.max_speed
-        self._data.ctrl[:] = np.clip(_pair(velocity, 'velocity'), -limit, limit)
+        limit = self.max_action
+        self._data.ctrl[:] = np.clip(_pair(action, 'action'), -limit, limit)
+
+    def kick(self, displacement: Any, velocity_change: Any) -> None:
+        """
+        Disturb the robot: shift it at once, as far as no wall is in the way, and push it.
+
+        A robot that is driven by velocity forgets the push within milliseconds.
+
+        :param displacement: along x and y in m, [2].
+        :param velocity_change: along x and y in m/s, [2]; the robot gets no faster than its top
+            speed in either axis.
+        :raises WorldInputError: for a wrong shape or a value that is not finite.
+        """
+        displacement = _pair(displacement, 'displacement')
+        velocity = self._data.qvel + _pair(velocity_change, 'velocity change')
+        limit = self.scene.robot.top_speed
+        self._data.qpos[:] = self.geometry.reach(self.position, displacement)
+        self._data.qvel[:] = np.clip(velocity, -limit, limit)
+        mujoco.mj_forward(self._model, self._data)
 
     def advance(self, duration_sec: float) -> None:
         """
-        Let time pass, the velocity of `drive` held.
+        Let time pass, the command of `drive` held.
 
         What does not fill a physics step is kept for the next call, so that many short calls
         take as long as one long one.
@@ -237,7 +258,7 @@ class TwoRooms:
             if self.geometry.is_blocked(start, goal):
                 length = float(self.geometry.path_length(start, goal))
                 return Task(start=tuple(start.tolist()), goal=tuple(goal.tolist()),
-                            path_length=length)
+                            path_length=length, layout=self.scene.layout)
 
     def _observe(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         info = {'position': self.position, 'time_sec': self.time_sec}

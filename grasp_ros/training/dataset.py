@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grasp_ros.sim.world import TwoRooms
+from grasp_ros.sim.world import DiscWorld
 
 _HOLD_STEPS = 6.0
 """Mean number of steps that the walk keeps one velocity."""
@@ -34,7 +34,7 @@ class Walks:
     held_out: np.ndarray
 
 
-def collect(world: TwoRooms, *, walks: int, length: int, seed: int, enter_bands: bool = False,
+def collect(world: DiscWorld, *, walks: int, length: int, seed: int, enter_bands: bool = False,
             on_progress: Callable[[int], None] | None = None) -> Walks:
     """
     Let the robot wander.
@@ -51,7 +51,7 @@ def collect(world: TwoRooms, *, walks: int, length: int, seed: int, enter_bands:
         velocity that would carry the robot there is drawn anew.
     :param on_progress: called with the number of walks done.
     """
-    size, limit, step_sec = world.image_size, world.max_speed, world.scene.step_sec
+    size, limit, step_sec = world.image_size, world.max_action, world.scene.step_sec
     images = np.empty((walks, length, size, size, 3), dtype=np.uint8)
     actions = np.empty((walks, length - 1, 2), dtype=np.float32)
     positions = np.empty((walks, length, 2), dtype=np.float32)
@@ -82,7 +82,7 @@ def collect(world: TwoRooms, *, walks: int, length: int, seed: int, enter_bands:
                  held_out=held_out.reshape(walks, length))
 
 
-def _start(world: TwoRooms, rng: np.random.Generator, enter_bands: bool) -> np.ndarray:
+def _start(world: DiscWorld, rng: np.random.Generator, enter_bands: bool) -> np.ndarray:
     while True:
         place = world.sample_place(rng)
         if enter_bands or not world.scene.is_held_out(*place, margin=_BAND_MARGIN):

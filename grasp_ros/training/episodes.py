@@ -19,8 +19,8 @@ from grasp_ros.control.controller import COLD, Controller, TickStatus
 from grasp_ros.control.goal import GoalConfig, GoalMonitor, GoalState
 from grasp_ros.control.history import Frame
 from grasp_ros.sim.scene import Rectangle
-from grasp_ros.sim.scoring import HELD_TICKS, is_near
-from grasp_ros.sim.world import Task, TwoRooms
+from grasp_ros.sim.scoring import HELD_TICKS, is_held, is_near
+from grasp_ros.sim.world import DiscWorld, Task
 
 HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training frame was taken
 
@@ -30,7 +30,7 @@ class Episode:
     """What happened in one episode.
 
     :param reached: the robot came near the goal, :mod:`grasp_ros.sim.scoring`
-    :param held: it was near in each of the last ticks
+    :param held: it was near, and stopped if it has inertia, in each of the last ticks
     :param held_out: start and goal lie where no training frame was taken
     :param path_ratio: way to the first near place over the shortest way; NaN if never near
     :param ticks: length of the episode
@@ -51,7 +51,7 @@ class Episode:
     warm_ticks: int
 
 
-def episode_tasks(world: TwoRooms, *, episodes: int, seed: int) -> list[tuple[Task, bool]]:
+def episode_tasks(world: DiscWorld, *, episodes: int, seed: int) -> list[tuple[Task, bool]]:
     """Starts and goals in opposite rooms, a wall on the straight line; equal seeds, equal tasks.
 
     :return: tasks, and whether start and goal are held out of the training data
@@ -65,7 +65,7 @@ def episode_tasks(world: TwoRooms, *, episodes: int, seed: int) -> list[tuple[Ta
     return tasks
 
 
-def _held_out_task(world: TwoRooms, random: np.random.Generator) -> Task:
+def _held_out_task(world: DiscWorld, random: np.random.Generator) -> Task:
     first, second = random.permutation(len(world.scene.held_out))[:2]
     while True:
         start = _place_in(world.scene.held_out[first], random)
@@ -79,7 +79,7 @@ def _place_in(area: Rectangle, random: np.random.Generator) -> tuple[float, floa
 
 
 def run_episode(
-    world: TwoRooms,
+    world: DiscWorld,
     controller: Controller,
     task: Task,
     *,
@@ -93,7 +93,7 @@ def run_episode(
     """
     card = controller.model.card
     period_sec = card.control_period_sec
-    step_length = world.max_speed * period_sec
+    step_length = world.max_action * period_sec
     limit = 2 * math.ceil(task.path_length / step_length) + 20
     controller.reset()
     camera = next(iter(card.cameras))
@@ -102,7 +102,7 @@ def run_episode(
     monitor = GoalMonitor(GoalConfig(tolerance=card.goal_tolerance or math.inf), now_sec=0.0)
     world.reset(options={'start': task.start})
     travelled, ratio, warm_ticks, claimed, false_success = 0.0, math.nan, 0, False, False
-    near: list[bool] = []
+    at_rest: list[bool] = []
     for index in range(limit):
         stamp_sec = index * period_sec
         frame = Frame(images={camera: world.render()}, stamp_sec=stamp_sec)
@@ -119,12 +119,13 @@ def run_episode(
         world.drive(tick.action)
         world.advance(period_sec)
         travelled += float(np.linalg.norm(world.position - before))
-        near.append(is_near(world.scene, world.position, task.goal))
-        if math.isnan(ratio) and near[-1]:
+        at_rest.append(is_held(world.scene, place=world.position, velocity=world.velocity,
+                               goal=task.goal))
+        if math.isnan(ratio) and is_near(world.scene, world.position, task.goal):
             ratio = travelled / task.path_length
     return Episode(
         reached=not math.isnan(ratio),
-        held=all(near[-HELD_TICKS:]),
+        held=all(at_rest[-HELD_TICKS:]),
         held_out=held_out,
         path_ratio=ratio,
         ticks=limit,

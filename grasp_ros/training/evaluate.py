@@ -23,7 +23,7 @@ from grasp_ros.control.warm_start import WarmStartMode
 from grasp_ros.errors import GraspError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
-from grasp_ros.sim.world import TwoRooms
+from grasp_ros.sim.worlds import make
 from grasp_ros.training.episodes import Episode, episode_tasks, run_episode
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import WorldModel
@@ -64,7 +64,7 @@ def evaluate(
         limits=card_limits(model),
         config=ControllerConfig(warm_start=warm_start),
     )
-    world = TwoRooms()
+    world = make('two_rooms')
     horizon = controller.planner.horizon
     results: list[Episode] = []
     timing: list[tuple[float, float, float]] = []

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from grasp_ros.sim.world import TwoRooms
+from grasp_ros.sim.world import DiscWorld
 from grasp_ros.training.metrics import (
     OPEN_LOOP_STEPS,
     Encoded,
@@ -33,7 +33,7 @@ _MAP_CELLS = 60
 
 def write_report(folder: Path, *, encoded: Mapping[str, tuple[LatentModel, Encoded]],
                  losses: Mapping[str, list[list[float]]], training: Mapping[str, Any],
-                 pairs: Pairs, world: TwoRooms) -> Path:
+                 pairs: Pairs, world: DiscWorld) -> Path:
     """Write ``report.md`` and its pictures.
 
     :param folder: where to
@@ -153,7 +153,7 @@ def _plot_distances(encoded: Mapping[str, tuple[LatentModel, Encoded]], pairs: P
     return figure
 
 
-def _plot_maps(encoded: Mapping[str, tuple[LatentModel, Encoded]], world: TwoRooms) -> Figure:
+def _plot_maps(encoded: Mapping[str, tuple[LatentModel, Encoded]], world: DiscWorld) -> Figure:
     scene = world.scene
     side = (np.arange(_MAP_CELLS) + 0.5) / _MAP_CELLS * scene.size
     places = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
@@ -177,7 +177,7 @@ def _plot_maps(encoded: Mapping[str, tuple[LatentModel, Encoded]], world: TwoRoo
     return figure
 
 
-def _draw_scene(axes: Axes, world: TwoRooms) -> None:
+def _draw_scene(axes: Axes, world: DiscWorld) -> None:
     for wall in world.scene.walls:
         axes.add_patch(Rectangle(wall.low, *np.subtract(wall.high, wall.low), color='0.25'))
     for band in world.scene.held_out:

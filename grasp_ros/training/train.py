@@ -29,7 +29,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from grasp_ros.errors import GraspError
-from grasp_ros.sim.world import TwoRooms
+from grasp_ros.sim.world import DiscWorld
+from grasp_ros.sim.worlds import make
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import Walks, collect
 from grasp_ros.training.metrics import (
@@ -70,10 +71,10 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
     :raises ConfigError: when the folder holds another run, or a damaged one
     """
     folder.mkdir(parents=True, exist_ok=True)
-    world = TwoRooms()
+    world = make('two_rooms')
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        networks = Networks(config, image_size=world.image_size, action_scale=world.max_speed)
+        networks = Networks(config, image_size=world.image_size, action_scale=world.max_action)
     state, memory = load_state(folder, config=config, networks=networks)
     begin, cpu_begin = time.monotonic(), time.process_time()
     walks = _collect(world, 'walks', config.walks, config.seed, False, config, progress)
@@ -102,7 +103,7 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
                         pairs=pairs, world=world)
 
 
-def _collect(world: TwoRooms, name: str, count: int, seed: int, enter_bands: bool,
+def _collect(world: DiscWorld, name: str, count: int, seed: int, enter_bands: bool,
              config: TrainingConfig, progress: Progress) -> Walks:
     return collect(world, walks=count, length=config.walk_length, seed=seed,
                    enter_bands=enter_bands,
@@ -113,10 +114,10 @@ def _spread(latents: torch.Tensor) -> float:
     return float(latents.flatten(0, 1).var(dim=0).mean().sqrt())
 
 
-def _measured(name: str, space: str, networks: Networks, config: TrainingConfig, world: TwoRooms,
+def _measured(name: str, space: str, networks: Networks, config: TrainingConfig, world: DiscWorld,
               seen: Encoded, pairs: Pairs, scale: float, training: dict[str, Any]) -> Jepa:
     """The model of one latent, its card with tolerance and metrics."""
-    limit = world.max_speed
+    limit = world.max_action
     card = ModelCard(
         name=name,
         architecture={
