@@ -181,7 +181,7 @@ def plans_differ(rig, count=4):
         ('planner.noise_scale', 1, 'write 1.0'),
         ('planner.noise_scale', math.nan, '0.0'),
         ('planner.horizon', 0, 'Min: 1'),
-        ('planner.name', 'mppi', 'grasp, cem'),
+        ('planner.name', 'gripper', 'grasp, cem'),
         ('control.deadline_sec', 0.2, 'control period of 0.1 s'),
         ('control.max_action', [0.1], '1 entries given'),
         ('control.rate', 20.0, 'clean the node up first'),

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-from grasp_ros.errors import ConfigError, SolveError
+from grasp_ros.errors import ConfigError
+from grasp_ros.planners import search
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
-from grasp_ros.planners.rollout import plan_cost, rollout
+from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.sampling import correlated_noise, generator
 from grasp_ros.world_models.base import WorldModel
 
@@ -28,6 +29,10 @@ class CemConfig:
     :param samples: action sequences drawn in each iteration
     :param elites: how many of the best the next mean and deviation come from
     :param noise_scale: first standard deviation, in units of half the action range
+    :param min_deviation: what a refit leaves at least of it, in the same units
+    :param momentum: share of the old mean and deviation in a refit, in [0, 1)
+    :param return_best: 0 = the answer is the last mean; 1 = the cheapest of mean, samples,
+        shifted previous plan and standing still
     :param running_weight: weight of the running term in the cost that ranks plans
     :param seed: of the samples
     :raises ConfigError: when a value is out of range
@@ -38,6 +43,9 @@ class CemConfig:
     samples: int = 32
     elites: int = 4
     noise_scale: float = 0.5
+    min_deviation: float = 0.0
+    momentum: float = 0.0
+    return_best: int = 0
     running_weight: float = 1.0
     seed: int = 0
 
@@ -45,10 +53,14 @@ class CemConfig:
         require(
             self,
             at_least={'horizon': 1, 'iterations': 1, 'elites': 1},
-            finite=('noise_scale', 'running_weight'),
+            finite=('noise_scale', 'min_deviation', 'momentum', 'running_weight'),
         )
         if self.samples < self.elites + 2:
             raise ConfigError(f'samples must be at least elites + 2 = {self.elites + 2}')
+        if self.momentum >= 1:
+            raise ConfigError(f'momentum must lie in [0, 1), is {self.momentum}')
+        if self.return_best not in (0, 1):
+            raise ConfigError(f'return_best must be 0 or 1, is {self.return_best}')
 
 
 class Cem:
@@ -63,6 +75,7 @@ class Cem:
     def __init__(self, model: WorldModel, config: CemConfig) -> None:
         self.model = model
         self.config = config
+        self._pace = Pace()
 
     @property
     def horizon(self) -> int:
@@ -73,48 +86,38 @@ class Cem:
     def solve(
         self, problem: Problem, warm_start: WarmStart | None, deadline: Deadline
     ) -> Plan:
-        """Sample, keep the elites, refit; the answer is the last mean.
+        """Sample, keep the elites, refit; the answer is the last mean, or the best.
 
         :raises SolveError: when a refit finds fewer finite samples than elites
         """
         config, model, limits = self.config, self.model, problem.limits
         random = generator(model.device, seed=config.seed, tick=problem.tick)
-        still = problem.safe_action.expand(config.horizon, model.card.action_block, -1)
-        mean = still if warm_start is None else warm_start.actions
-        deviation = (config.noise_scale * limits.half_range).expand_as(mean)
-        iterations, longest_sec = 0, 0.0
-        while iterations < config.iterations:
-            started_sec = deadline.now()
-            if iterations and not deadline.allows(2 * longest_sec):  # the last rollout is one more
-                break
-            samples = mean.expand(config.samples, *mean.shape).clone()
-            samples[1] = still
-            samples[2:] += deviation * correlated_noise(samples[2:], random)
-            samples = limits.project(samples, problem.previous_action)
-            costs = plan_cost(
-                model, problem.goal, rollout(model, problem, samples), config.running_weight
-            )
-            costs = costs.masked_fill(~torch.isfinite(costs), float('inf'))
-            best, index = costs.topk(config.elites, largest=False)
-            if not torch.isfinite(best[-1]):
-                raise SolveError('fewer finite samples than elites: the model is not finite')
-            elites = samples[index]
-            mean, deviation = elites.mean(dim=0), elites.std(dim=0, correction=0)
-            iterations += 1
-            longest_sec = max(longest_sec, deadline.now() - started_sec)
-        actions = limits.project(mean.unsqueeze(0), problem.previous_action)
-        latents = rollout(model, problem, actions)
-        cost = plan_cost(model, problem.goal, latents, config.running_weight)
-        if not torch.isfinite(cost[0]):
-            raise SolveError('the plan has no finite cost: the model is not finite')
-        return Plan(
-            actions=actions[0],
-            rollout=latents[0],
-            cost=float(cost[0]),
-            candidate_costs=cost,
-            iterate_actions=actions[0],
-            iterate_states=latents[0],
-            iterations=iterations,
-            stopped='iterations' if iterations == config.iterations else 'deadline',
-            source='solve',
+        still = search.still_actions(
+            problem, horizon=config.horizon, block=model.card.action_block
         )
+        mean = still if warm_start is None else warm_start.actions
+        fixed = search.fixed_candidates(problem, warm_start, still)
+        drawn = 1 + len(fixed)
+        deviation = (config.noise_scale * limits.half_range).expand_as(mean)
+        least = config.min_deviation * limits.half_range
+        best = search.BestSoFar()
+        for _ in self._pace.iterations(config.iterations, deadline):
+            samples = mean.expand(config.samples, *mean.shape).clone()
+            samples[1:drawn] = fixed
+            samples[drawn:] += deviation * correlated_noise(samples[drawn:], random)
+            samples = limits.project(samples, problem.previous_action)
+            costs = search.sample_costs(model, problem, samples, config.running_weight)
+            elites = search.best_of(samples, costs, config.elites)
+            if config.return_best:
+                best.offer(costs, samples)
+            mean = elites.mean(dim=0).lerp(mean, config.momentum)
+            spread = elites.std(dim=0, correction=0).lerp(deviation, config.momentum)
+            deviation = torch.maximum(spread, least)
+        return self._pace.close(
+            deadline,
+            lambda: search.answer(
+                model, problem, warm_start, mean, best if config.return_best else None,
+                running_weight=config.running_weight, iterations=self._pace.done,
+                stopped=self._pace.stopped,
+            ),
+        )  # fmt: skip

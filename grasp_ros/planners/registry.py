@@ -10,7 +10,12 @@ from typing import Any
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners.base import Planner
 from grasp_ros.planners.cem import Cem, CemConfig
+from grasp_ros.planners.gradient import Gradient, GradientConfig
 from grasp_ros.planners.grasp import Grasp, GraspConfig
+from grasp_ros.planners.icem import Icem, IcemConfig
+from grasp_ros.planners.latco import Latco, LatcoConfig
+from grasp_ros.planners.mppi import Mppi, MppiConfig
+from grasp_ros.planners.unlifted import Unlifted, UnliftedConfig
 from grasp_ros.world_models.base import WorldModel
 
 
@@ -24,6 +29,11 @@ class _Entry:
 PLANNERS: dict[str, _Entry] = {
     'grasp': _Entry(Grasp, GraspConfig, {}),
     'cem': _Entry(Cem, CemConfig, {}),
+    'icem': _Entry(Icem, IcemConfig, {}),
+    'mppi': _Entry(Mppi, MppiConfig, {}),
+    'gradient': _Entry(Gradient, GradientConfig, {}),
+    'latco': _Entry(Latco, LatcoConfig, {}),
+    'unlifted': _Entry(Unlifted, UnliftedConfig, {}),
     # The control that every claim is printed beside: a converged search three steps ahead. Where
     # it succeeds, the latent's geometry has solved the task and no planner can take the credit.
     'greedy': _Entry(Cem, CemConfig, {'horizon': 3, 'iterations': 3, 'samples': 64, 'elites': 8}),

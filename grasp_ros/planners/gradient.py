@@ -1,0 +1,106 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Gradient shooting: Adam on the actions, through the serial rollout, on the cost that ranks.
+
+The plain way to plan with a differentiable model, and the one that GRASP was made against: its
+gradient is exact, a step costs a rollout forwards and one back, and it passes through T Jacobians
+of the model. Starts, restarts, step and ranking are those of GRASP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from grasp_ros.planners.adam import adam_step
+from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
+from grasp_ros.planners.descent import rollout_gradient
+from grasp_ros.planners.pace import Pace
+from grasp_ros.planners.rollout import best_plan
+from grasp_ros.planners.sampling import generator
+from grasp_ros.planners.search import BestSoFar
+from grasp_ros.planners.starts import start_actions
+from grasp_ros.world_models.base import WorldModel
+
+
+@dataclass(frozen=True)
+class GradientConfig:
+    """Settings of :class:`Gradient`; all dimensionless.
+
+    :param horizon: T, model steps that are planned
+    :param iterations: steps of Adam in one solve
+    :param restarts: R, starts that are refined side by side in one batch
+    :param action_rate: Adam rate in units of half the action range
+    :param restart_spread: standard deviation of the correlated action noise that the restarts
+        after the second start from, in units of half the action range
+    :param running_weight: weight of the running term in the cost that is minimised and ranks
+    :param seed: of the restarts
+    :raises ConfigError: when a value is out of range
+    """
+
+    horizon: int = 20
+    iterations: int = 10
+    restarts: int = 1
+    action_rate: float = 0.15
+    restart_spread: float = 0.5
+    running_weight: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            at_least={'horizon': 1, 'iterations': 1, 'restarts': 1},
+            finite=('action_rate', 'restart_spread', 'running_weight'),
+        )
+
+
+class Gradient:
+    """The planner of :class:`GradientConfig` on one world model.
+
+    :param model: the world model F
+    :param config: settings
+    """
+
+    name = 'gradient'
+
+    def __init__(self, model: WorldModel, config: GradientConfig) -> None:
+        self.model = model
+        self.config = config
+        self._pace = Pace()
+
+    @property
+    def horizon(self) -> int:
+        """T, model steps."""
+        return self.config.horizon
+
+    @torch.no_grad()
+    def solve(
+        self, problem: Problem, warm_start: WarmStart | None, deadline: Deadline
+    ) -> Plan:
+        """Descend from the warm start, or from standing still; the answer is the best on the way.
+
+        :raises SolveError: when no candidate has a finite cost
+        """
+        config, model = self.config, self.model
+        actions = start_actions(
+            problem, warm_start, generator(model.device, seed=config.seed, tick=problem.tick),
+            restarts=config.restarts, horizon=config.horizon, block=model.card.action_block,
+            spread=config.restart_spread,
+        )  # fmt: skip
+        moments = (torch.zeros_like(actions), torch.zeros_like(actions))
+        rate = config.action_rate * problem.limits.half_range
+        best = BestSoFar()
+        for iteration in self._pace.iterations(config.iterations, deadline):
+            costs, gradient = rollout_gradient(model, problem, actions, config.running_weight)
+            best.offer(costs, actions)
+            adam_step(actions, gradient, moments, iteration, rate)
+            actions = problem.limits.project(actions, problem.previous_action)
+        return self._pace.close(
+            deadline,
+            lambda: best_plan(
+                model, problem, actions, None, warm_start, earlier=best.actions,
+                running_weight=config.running_weight, iterations=self._pace.done,
+                stopped=self._pace.stopped,
+            ),
+        )  # fmt: skip

@@ -1,0 +1,182 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""LatCo: collocation in latent space (Rybkin et al., ICML 2021, arXiv 2106.13229).
+
+States and actions are decision variables, and the dynamics a constraint whose price rises until it
+is kept. It differs from GRASP in that nothing is cut: the gradient runs through the state input of
+F too. An iteration is one step of Adam on states and actions together, in one flat batched call,
+on
+
+    E = c(s_T, g) + mean_t [ w c(s_t, g) + lambda_t c(F(s_t, a_t), s_{t+1}) ]
+
+followed by ``lambda_t <- lambda_t (c_t / epsilon)^kappa`` with c_t the step's violation: a price
+rises where the dynamics are violated by more than epsilon and falls where they are kept more
+closely. The first two terms are the cost that ranks plans, on lifted states, s_T included.
+
+What is chosen here: the paper also raises its multipliers by the logarithm of the violation, but
+takes steps of Levenberg-Marquardt, whose systems of equations do not suit a deadline of
+milliseconds. It keeps the actions in bounds by a penalty; here they are projected. Prices start
+anew in every solve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grasp_ros.errors import ConfigError
+from grasp_ros.planners.adam import adam_step
+from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
+from grasp_ros.planners.pace import Pace
+from grasp_ros.planners.rollout import best_plan, plan_cost
+from grasp_ros.planners.sampling import generator
+from grasp_ros.planners.starts import start_actions, start_latents
+from grasp_ros.planners.windows import windows
+from grasp_ros.world_models.base import WorldModel
+
+_PRICES = (1e-4, 1e8)  # beyond these a price does nothing but lose digits
+
+
+@dataclass(frozen=True)
+class LatcoConfig:
+    """Settings of :class:`Latco`; all dimensionless.
+
+    :param horizon: T, model steps that are planned
+    :param iterations: steps of Adam in one solve
+    :param restarts: R, starts that are refined side by side in one batch
+    :param action_rate: Adam rate of the actions in units of half the action range
+    :param state_rate: Adam rate of the lifted states in units of the latent's scale
+    :param noise_scale: noise on the line that cold lifted states start from, in units of the
+        latent's scale
+    :param price: lambda at the start
+    :param price_rate: kappa, how fast prices follow the violation; 0 = not at all
+    :param tolerance: epsilon, the violation at which a price stays as it is
+    :param restart_spread: standard deviation of the correlated action noise that the restarts
+        after the second start from, in units of half the action range
+    :param running_weight: weight of the running term in the cost that is minimised and ranks
+    :param seed: of the noise and of the restarts
+    :raises ConfigError: when a value is out of range
+    """
+
+    horizon: int = 20
+    iterations: int = 20
+    restarts: int = 1
+    action_rate: float = 0.15
+    state_rate: float = 0.05
+    noise_scale: float = 0.01
+    price: float = 10.0
+    price_rate: float = 0.1
+    tolerance: float = 1e-4
+    restart_spread: float = 0.5
+    running_weight: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            at_least={'horizon': 1, 'iterations': 1, 'restarts': 1},
+            finite=(
+                'action_rate', 'state_rate', 'noise_scale', 'price', 'price_rate', 'tolerance',
+                'restart_spread', 'running_weight',
+            ),
+        )
+        if self.tolerance == 0:
+            raise ConfigError('tolerance must be positive')
+
+
+class Latco:
+    """The planner of :class:`LatcoConfig` on one world model.
+
+    :param model: the world model F
+    :param config: settings
+    """
+
+    name = 'latco'
+
+    def __init__(self, model: WorldModel, config: LatcoConfig) -> None:
+        self.model = model
+        self.config = config
+        self._pace = Pace()
+
+    @property
+    def horizon(self) -> int:
+        """T, model steps."""
+        return self.config.horizon
+
+    @torch.no_grad()
+    def solve(
+        self, problem: Problem, warm_start: WarmStart | None, deadline: Deadline
+    ) -> Plan:
+        """Refine states and actions of the warm start, or a noised straight line.
+
+        :raises SolveError: when no candidate has a finite cost
+        """
+        config, model, limits = self.config, self.model, problem.limits
+        random = generator(model.device, seed=config.seed, tick=problem.tick)
+        size = {'restarts': config.restarts, 'horizon': config.horizon}
+        actions = start_actions(
+            problem, warm_start, random, **size, block=model.card.action_block,
+            spread=config.restart_spread,
+        )  # fmt: skip
+        scale = model.card.latent_scale
+        latents = start_latents(
+            problem, warm_start, random, **size, deviation=config.noise_scale * scale
+        )
+        states = latents[:, problem.context.shape[0] :].clone()
+        action_moments = (torch.zeros_like(actions), torch.zeros_like(actions))
+        state_moments = (torch.zeros_like(states), torch.zeros_like(states))
+        action_rate = config.action_rate * limits.half_range
+        prices = torch.full(states.shape[:2], config.price, dtype=states.dtype,
+                            device=states.device)
+        earlier: list[Tensor] = []
+        for iteration in self._pace.iterations(config.iterations, deadline):
+            # After 1, 2, 4, 8, … iterations, as in GRASP: the energy falls, the rollout's cost
+            # does not always.
+            if iteration and iteration & (iteration - 1) == 0:
+                earlier.append(actions[0].clone())
+            violation, by_state, by_action = energy_gradient(
+                model, problem, states, actions, prices, config.running_weight
+            )
+            adam_step(states, by_state, state_moments, iteration, config.state_rate * scale)
+            adam_step(actions, by_action, action_moments, iteration, action_rate)
+            actions = limits.project(actions, problem.previous_action)
+            prices *= (violation / config.tolerance) ** config.price_rate
+            prices.clamp_(*_PRICES)
+        return self._pace.close(
+            deadline,
+            lambda: best_plan(
+                model, problem, actions, states, warm_start, earlier=earlier,
+                running_weight=config.running_weight, iterations=self._pace.done,
+                stopped=self._pace.stopped,
+            ),
+        )  # fmt: skip
+
+
+def energy_gradient(
+    model: WorldModel,
+    problem: Problem,
+    states: Tensor,
+    actions: Tensor,
+    prices: Tensor,
+    running_weight: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The violations c(F(s_t, a_t), s_{t+1}), and the gradient of E of the module's docstring.
+
+    :param states: ``[R, T, *latent]``, s_1 … s_T
+    :param actions: ``[R, T, k, A]``
+    :param prices: lambda, ``[R, T]``
+    :return: violations ``[R, T]``, dE/ds and dE/da
+    """
+    restarts = actions.shape[0]
+    with torch.enable_grad():
+        states, actions = (leaf.detach().requires_grad_(True) for leaf in (states, actions))
+        context = problem.context.expand(restarts, *problem.context.shape)
+        latents = torch.cat((context, states), dim=1)
+        predicted = model.predict(*windows(problem, latents, actions))
+        violation = model.cost(predicted, states.flatten(0, 1)).view(prices.shape)
+        energy = plan_cost(model, problem.goal, states, running_weight)
+        energy = energy + (prices * violation).mean(dim=1)
+        by_state, by_action = torch.autograd.grad(energy.sum(), (states, actions))
+    return violation.detach(), by_state, by_action

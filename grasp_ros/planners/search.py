@@ -1,0 +1,117 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the planners that search among rollouts share: candidates, elites, and the answer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from grasp_ros.errors import SolveError
+from grasp_ros.planners.base import Plan, Problem, WarmStart
+from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
+from grasp_ros.world_models.base import WorldModel
+
+
+class BestSoFar:
+    """The cheapest sequence of all that were rolled out on the way; ranking it costs nothing."""
+
+    def __init__(self) -> None:
+        self.cost = math.inf
+        self.actions: list[Tensor] = []
+
+    def offer(self, costs: Tensor, actions: Tensor) -> None:
+        """
+        :param costs: rollout costs, ``[N]``
+        :param actions: ``[N, T, k, A]``
+        """
+        lowest, index = torch.nan_to_num(costs, nan=math.inf).min(dim=0)
+        lowest = float(lowest)
+        if lowest < self.cost:
+            self.cost, self.actions = lowest, [actions[index].clone()]
+
+
+def still_actions(problem: Problem, *, horizon: int, block: int) -> Tensor:
+    """Standing still, ``[T, k, A]``."""
+    return problem.safe_action.expand(horizon, block, -1)
+
+
+def fixed_candidates(problem: Problem, warm_start: WarmStart | None, still: Tensor) -> Tensor:
+    """What every population holds beside its samples: standing still, and the shifted plan.
+
+    The shifted plan is left out where it is the mean that samples are drawn around anyway: twice
+    among a few elites it would hold the mean where it is.
+
+    :return: ``[1 or 2, T, k, A]``
+    """
+    if warm_start is None or torch.equal(warm_start.incumbent, warm_start.actions):
+        return still.unsqueeze(0)
+    return torch.stack((still, warm_start.incumbent))
+
+
+def sample_costs(
+    model: WorldModel, problem: Problem, samples: Tensor, running_weight: float
+) -> Tensor:
+    """Rollout costs, infinite for a sample without a finite one.
+
+    :param samples: ``[N, T, k, A]``, within the limits
+    :return: ``[N]``
+    """
+    latents = rollout(model, problem, samples)
+    costs = plan_cost(model, problem.goal, latents, running_weight)
+    return costs.masked_fill(~torch.isfinite(costs), math.inf)
+
+
+def best_of(samples: Tensor, costs: Tensor, count: int) -> Tensor:
+    """The elites, best first.
+
+    :return: ``[count, T, k, A]``
+    :raises SolveError: when fewer than ``count`` costs are finite
+    """
+    best, index = costs.topk(count, largest=False)
+    if not torch.isfinite(best[-1]):
+        raise SolveError('fewer finite samples than elites: the model is not finite')
+    return samples[index]
+
+
+def answer(
+    model: WorldModel,
+    problem: Problem,
+    warm_start: WarmStart | None,
+    mean: Tensor,
+    best: BestSoFar | None,
+    *,
+    running_weight: float,
+    iterations: int,
+    stopped: str,
+) -> Plan:
+    """The plan of a search: its mean, or the best by rollout cost.
+
+    :param mean: ``[T, k, A]``; the next solve goes on from it in either case
+    :param best: None for the mean as it is; else the cheapest of the mean, of these, of the
+        shifted previous plan and of standing still
+    :raises SolveError: when the answer has no finite cost
+    """
+    actions = problem.limits.project(mean.unsqueeze(0), problem.previous_action)
+    if best is not None:
+        return best_plan(
+            model, problem, actions, None, warm_start, earlier=best.actions,
+            running_weight=running_weight, iterations=iterations, stopped=stopped,
+        )  # fmt: skip
+    latents = rollout(model, problem, actions)
+    cost = plan_cost(model, problem.goal, latents, running_weight)
+    if not torch.isfinite(cost[0]):
+        raise SolveError('the plan has no finite cost: the model is not finite')
+    return Plan(
+        actions=actions[0],
+        rollout=latents[0],
+        cost=float(cost[0]),
+        candidate_costs=cost,
+        iterate_actions=actions[0],
+        iterate_states=latents[0],
+        iterations=iterations,
+        stopped=stopped,
+        source='solve',
+    )

@@ -1,0 +1,146 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""GRASP without lifted states: the same one-step gradient, on the actions' own rollout.
+
+The control for what lifting is worth. With s_1 … s_T the rollout of the actions, p_t = F(s_t, a_t)
+is s_{t+1}, the first term of GRASP's energy is zero, and an iteration is
+
+    a_t <- a_t - eta Adam( J_a F(s_t, a_t)^T dc(p_t, g) )
+
+with GRASP's stop-gradient: one serial rollout without autograd, and one batched vector-Jacobian
+product. GRASP's goal weight is left out, for it would scale the whole gradient, which Adam
+ignores. Starts, restarts, sync and ranking are those of GRASP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grasp_ros.planners.adam import adam_step
+from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
+from grasp_ros.planners.descent import rollout_gradient
+from grasp_ros.planners.pace import Pace
+from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
+from grasp_ros.planners.sampling import generator
+from grasp_ros.planners.search import BestSoFar
+from grasp_ros.planners.starts import start_actions
+from grasp_ros.planners.windows import fold, windows
+from grasp_ros.world_models.base import WorldModel
+
+
+@dataclass(frozen=True)
+class UnliftedConfig:
+    """Settings of :class:`Unlifted`, all dimensionless; meanings and defaults are GRASP's.
+
+    :param horizon: T, model steps that are planned
+    :param iterations: iterations in one solve
+    :param restarts: R, starts that are refined side by side in one batch
+    :param action_rate: eta, Adam rate of the actions in units of half the action range
+    :param running_weight: weight of the running term in the cost that ranks plans
+    :param sync_every: iterations between two syncs; 0 = no sync
+    :param sync_steps: gradient steps through the serial rollout in one sync
+    :param sync_rate: Adam rate of these steps, in units of half the action range
+    :param restart_spread: standard deviation of the correlated action noise that the restarts
+        after the second start from, in units of half the action range
+    :param seed: of the restarts
+    :raises ConfigError: when a value is out of range
+    """
+
+    horizon: int = 40
+    iterations: int = 10
+    restarts: int = 1
+    action_rate: float = 0.15
+    running_weight: float = 1.0
+    sync_every: int = 0
+    sync_steps: int = 3
+    sync_rate: float = 0.05
+    restart_spread: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            at_least={
+                'horizon': 1, 'iterations': 1, 'restarts': 1, 'sync_every': 0, 'sync_steps': 1,
+            },
+            finite=('action_rate', 'running_weight', 'sync_rate', 'restart_spread'),
+        )
+
+
+class Unlifted:
+    """The planner of :class:`UnliftedConfig` on one world model.
+
+    :param model: the world model F
+    :param config: settings
+    """
+
+    name = 'unlifted'
+
+    def __init__(self, model: WorldModel, config: UnliftedConfig) -> None:
+        self.model = model
+        self.config = config
+        self._pace = Pace()
+
+    @property
+    def horizon(self) -> int:
+        """T, model steps."""
+        return self.config.horizon
+
+    @torch.no_grad()
+    def solve(
+        self, problem: Problem, warm_start: WarmStart | None, deadline: Deadline
+    ) -> Plan:
+        """Refine the warm start, or standing still; the answer is the best on the way.
+
+        :raises SolveError: when no candidate has a finite cost
+        """
+        config, model = self.config, self.model
+        actions = start_actions(
+            problem, warm_start, generator(model.device, seed=config.seed, tick=problem.tick),
+            restarts=config.restarts, horizon=config.horizon, block=model.card.action_block,
+            spread=config.restart_spread,
+        )  # fmt: skip
+        moments = (torch.zeros_like(actions), torch.zeros_like(actions))
+        rate = config.action_rate * problem.limits.half_range
+        best = BestSoFar()
+        for iteration in self._pace.iterations(config.iterations, deadline):
+            costs, gradient = self._one_step_gradient(problem, actions)
+            best.offer(costs, actions)
+            adam_step(actions, gradient, moments, iteration, rate)
+            actions = problem.limits.project(actions, problem.previous_action)
+            if config.sync_every and (iteration + 1) % config.sync_every == 0:
+                actions = self._sync(problem, actions)
+        return self._pace.close(
+            deadline,
+            lambda: best_plan(
+                model, problem, actions, None, warm_start, earlier=best.actions,
+                running_weight=config.running_weight, iterations=self._pace.done,
+                stopped=self._pace.stopped,
+            ),
+        )  # fmt: skip
+
+    def _one_step_gradient(self, problem: Problem, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Rollout costs ``[R]``, and J_a F(s_t, a_t)^T dc(p_t, g), ``[R, T, k, A]``."""
+        model = self.model
+        restarts, horizon = actions.shape[:2]
+        states = rollout(model, problem, actions)
+        context = problem.context.expand(restarts, *problem.context.shape)
+        latents = torch.cat((context, states), dim=1)
+        predicted, pullback = model.predict_with_vjp(*windows(problem, latents, actions))
+        gradient = pullback(model.cost_gradient(predicted, problem.goal))
+        costs = plan_cost(model, problem.goal, states, self.config.running_weight)
+        return costs, fold(gradient, restarts, horizon)
+
+    def _sync(self, problem: Problem, actions: Tensor) -> Tensor:
+        """Gradient steps through the serial rollout on c(s_T, g)."""
+        config = self.config
+        moments = (torch.zeros_like(actions), torch.zeros_like(actions))
+        rate = config.sync_rate * problem.limits.half_range
+        for step in range(config.sync_steps):
+            _, gradient = rollout_gradient(self.model, problem, actions, 0.0)
+            adam_step(actions, gradient, moments, step, rate)
+            actions = problem.limits.project(actions, problem.previous_action)
+        return actions
