@@ -1,6 +1,6 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded world: what it shows, how it moves, what it refuses."""
+"""Every embedded world: what it shows, how it moves, what it refuses."""
 
 import dataclasses
 import json
@@ -19,7 +19,10 @@ from grasp_ros.sim.mjcf import to_mjcf
 from grasp_ros.sim.raycast import RayCamera
 from grasp_ros.sim.scene import Scene
 from grasp_ros.sim.world import DiscWorld, WorldInputError
-from grasp_ros.sim.worlds import make, two_rooms
+from grasp_ros.sim.worlds import inertial_two_rooms, make, staggered_walls, two_rooms
+
+SCENES = [two_rooms(), inertial_two_rooms(), staggered_walls(layout=3)]
+every_scene = pytest.mark.parametrize('scene', SCENES, ids=lambda scene: scene.name)
 
 
 @pytest.fixture
@@ -35,8 +38,8 @@ def test_imports_neither_torch_nor_ros():
     assert done.stdout.strip() == '[]'
 
 
-def test_scene_survives_json_and_yaml():
-    scene = two_rooms()
+@every_scene
+def test_scene_survives_json_and_yaml(scene):
     assert Scene.from_dict(json.loads(json.dumps(scene.to_dict()))) == scene
     assert Scene.from_dict(yaml.safe_load(yaml.safe_dump(scene.to_dict()))) == scene
 
@@ -46,8 +49,13 @@ def test_scene_refuses_unknown_fields():
         Scene.from_dict(two_rooms().to_dict() | {'colour_of_sky': 1})
 
 
-def test_mjcf_has_every_wall_and_the_limits_of_the_scene():
-    scene = two_rooms()
+def test_scene_refuses_an_unknown_drive():
+    with pytest.raises(ValueError, match='velocity, acceleration'):
+        dataclasses.replace(two_rooms().robot, drive='jerk')
+
+
+@every_scene
+def test_mjcf_has_every_wall_and_the_limits_of_the_scene(scene):
     model = mujoco.MjModel.from_xml_string(to_mjcf(scene))
     for wall in scene.walls:
         geom = model.geom(wall.name)
@@ -58,11 +66,11 @@ def test_mjcf_has_every_wall_and_the_limits_of_the_scene():
 
 
 @pytest.mark.parametrize('size', [64, 97])
-def test_fast_picture_is_identical_to_a_full_cast(size):
-    scene = two_rooms()
+@every_scene
+def test_fast_picture_is_identical_to_a_full_cast(scene, size):
     model = mujoco.MjModel.from_xml_string(to_mjcf(scene))
     camera = RayCamera(model=model, scene=scene, size=size)
-    data, world, rng = mujoco.MjData(model), make('two_rooms'), np.random.default_rng(3)
+    data, world, rng = mujoco.MjData(model), DiscWorld(scene=scene), np.random.default_rng(3)
     for _ in range(40):
         data.qpos[:] = world.sample_place(rng)
         mujoco.mj_kinematics(model, data)
@@ -131,20 +139,23 @@ def test_slides_along_a_wall_without_losing_speed(world):
     assert abs(moved[0]) < 1e-3 and moved[1] == pytest.approx(0.02, abs=1e-3)
 
 
-def test_never_enters_a_wall_and_never_tunnels(world):
-    rng = np.random.default_rng(5)
-    world.reset(options={'start': (0.3, 0.3)})
+@every_scene
+def test_never_enters_a_wall_and_never_tunnels(scene):
+    world, rng = DiscWorld(scene=scene), np.random.default_rng(5)
+    world.reset(options={'start': (0.2, 0.3)})
     rooms = set()
-    for tick in range(3000):
+    for tick in range(4000):
         if tick % 10 == 0:
-            world.drive(rng.uniform(-0.3, 0.3, 2))
+            world.drive(rng.uniform(-0.4, 0.4, 2))
         before = world.position
         world.advance(0.1)
         assert world.is_free(*world.position)
-        if (before[0] - 0.5) * (world.position[0] - 0.5) < 0:
-            assert 0.6 < world.position[1] < 0.8
-        rooms.add(world.scene.room_of(*world.position))
-    assert {'left', 'right'} <= rooms
+        for door in scene.doors:
+            middle = (door.low[0] + door.high[0]) / 2
+            if (before[0] - middle) * (world.position[0] - middle) < 0:
+                assert door.low[1] < world.position[1] < door.high[1]
+        rooms.add(scene.room_of(*world.position))
+    assert {room.name for room in scene.rooms} <= rooms
 
 
 def test_many_short_advances_are_one_step(world):
@@ -227,8 +238,9 @@ def test_shortest_path_goes_through_the_door(world):
     assert world.path_length((0.2, 0.2), (0.8, 0.2)) == pytest.approx(expected, rel=2e-3)
 
 
-def test_shortest_path_agrees_with_a_grid_search(world):
-    step, begin = 0.02, (10, 8)
+@every_scene
+def test_shortest_path_agrees_with_a_grid_search(scene):
+    world, step, begin = DiscWorld(scene=scene), 0.02, (10, 8)
     side = np.arange(51) * step
     places = np.stack(np.meshgrid(side, side, indexing='ij'), -1)
     moves = [(i, j) for i in range(-3, 4) for j in range(-3, 4) if np.gcd(i, j) == 1]

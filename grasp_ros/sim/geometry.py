@@ -14,7 +14,7 @@ from grasp_ros.sim.scene import Scene
 
 _ARC_POINTS = 9
 _TOUCH = 1e-9
-_HALVINGS = 30
+_HALVINGS = 20
 
 
 class DiscGeometry:
@@ -78,15 +78,16 @@ class DiscGeometry:
         :param displacement: [2] in m.
         :returns: [2] in m, a free place unless `start` was none.
         """
-        if not self.is_blocked(start, start + displacement):
+        def fits(part: float) -> bool:
+            end = start + part * displacement
+            return bool(self.is_free(end) and not self.is_blocked(start, end))
+
+        if fits(1.0):
             return start + displacement
         free, blocked = 0.0, 1.0
         for _ in range(_HALVINGS):
             middle = (free + blocked) / 2
-            if self.is_blocked(start, start + middle * displacement):
-                blocked = middle
-            else:
-                free = middle
+            free, blocked = (middle, blocked) if fits(middle) else (free, middle)
         return start + free * displacement
 
     def path_length(self, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
