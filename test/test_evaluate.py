@@ -8,9 +8,8 @@ import math
 import pytest
 from click.testing import CliRunner
 
-from grasp_ros.sim.worlds import make
-from grasp_ros.training.episodes import HELD_OUT_EVERY, episode_tasks
 from grasp_ros.training.evaluate import command, compare, rate
+from grasp_ros.training.tasks import HELD_OUT_EVERY, episode_tasks, make_world
 
 
 def run(*arguments):
@@ -50,11 +49,12 @@ def test_runs_on_the_same_episodes_are_compared_pair_by_pair(report):
 
 
 def test_every_planner_gets_the_same_episodes():
-    world = make('two_rooms')
-    first, second = (episode_tasks(world, episodes=9, seed=3) for _ in range(2))
+    world = make_world('two_rooms')
+    first, second = (episode_tasks('two_rooms', episodes=9, seed=3) for _ in range(2))
     assert first == second
-    assert episode_tasks(world, episodes=9, seed=4) != first
-    for index, (task, held_out) in enumerate(first):
+    assert episode_tasks('two_rooms', episodes=9, seed=4) != first
+    for index, episode in enumerate(first):
+        task, held_out = episode.task, episode.held_out
         assert held_out is (index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
         assert world.is_blocked(task.start, task.goal)
         assert (task.start[0] < 0.5) != (task.goal[0] < 0.5)

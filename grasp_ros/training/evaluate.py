@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -23,8 +24,8 @@ from grasp_ros.control.warm_start import WarmStartMode
 from grasp_ros.errors import GraspError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
-from grasp_ros.sim.worlds import make
-from grasp_ros.training.episodes import Episode, episode_tasks, run_episode
+from grasp_ros.training.episodes import Episode, TickTime, run_episode
+from grasp_ros.training.tasks import episode_tasks, make_world, world_name
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import WorldModel
 
@@ -64,14 +65,19 @@ def evaluate(
         limits=card_limits(model),
         config=ControllerConfig(warm_start=warm_start),
     )
-    world = make('two_rooms')
+    world = world_name(model.card)
     horizon = controller.planner.horizon
     results: list[Episode] = []
     timing: list[tuple[float, float, float]] = []
+
+    def watch(tick: TickTime) -> None:
+        timing.append((tick.wall_sec, tick.cpu_sec, _forward_pass_sec(controller)))
+
     tasks = episode_tasks(world, episodes=episodes, seed=seed)
-    run_episode(world, controller, tasks[0][0], held_out=False, timing=[])  # warms the code up
-    for index, (task, held_out) in enumerate(tasks):
-        results.append(run_episode(world, controller, task, held_out=held_out, timing=timing))
+    run_episode(make_world(world, tasks[0].layout), controller, tasks[0])  # warms the code up
+    for index, task in enumerate(tasks):
+        place = make_world(world, task.layout)
+        results.append(run_episode(place, controller, task, watch=watch))
         progress(index, results[-1])
     wall_ms, cpu_ms, forward_ms = 1e3 * np.array(timing).T
     known = [episode for episode in results if episode.held_out]
@@ -98,11 +104,29 @@ def evaluate(
         'settings': settings,
         'warm_start': warm_start,
         'model': model.card.name,
+        'world': world,
         'seed': seed,
         'device': str(model.device),
         'torch_threads': torch.get_num_threads(),
         'results': [asdict(episode) for episode in results],
     }
+
+
+def _forward_pass_sec(controller: Controller) -> float:
+    """Time of one batched forward pass of the predictor over the horizon, seconds."""
+    model, horizon = controller.model, controller.planner.horizon
+    card = model.card
+    context = torch.zeros((horizon, card.history, *card.latent_shape), device=model.device)
+    shape = (horizon, card.history, card.action_block, card.action_size)
+    actions = torch.zeros(shape, device=model.device)
+    with torch.no_grad():
+        if model.device.type == 'cuda':
+            torch.cuda.synchronize(model.device)
+        started_sec = time.perf_counter()
+        model.predict(context, actions)
+        if model.device.type == 'cuda':
+            torch.cuda.synchronize(model.device)
+        return time.perf_counter() - started_sec
 
 
 def rate(outcomes: list[bool]) -> dict[str, Any] | None:
@@ -188,12 +212,13 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
               help='JSON file of an earlier run on the same episodes: print paired differences.')
 def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, device,
             threads, json_file, against) -> None:
-    """Drive episodes in the embedded world without ROS and print the scores.
+    """Drive episodes in the world of the model, without ROS, and print the scores.
 
-    Start and goal lie in opposite rooms with a wall on the straight line. An episode lasts twice
-    the shortest path's steps, and 20 more. Reached: within 5 % of the world's width; held: still
-    there in each of the last ten ticks. Every fourth episode starts and ends where no training
-    frame was taken.
+    Start and goal lie in different rooms with a wall on the straight line. An episode lasts twice
+    the shortest path's steps, and 20 more. Reached: within 5 % of the world's width, and stopped
+    where the commands are accelerations; held: still there in each of the last ten ticks. Every
+    fourth episode starts and ends where no training frame was taken; in the staggered walls all
+    have layouts that no training frame shows.
     """
     torch.set_num_threads(threads)
     given = {'horizon': horizon, 'iterations': iterations}

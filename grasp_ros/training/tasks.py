@@ -1,0 +1,113 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which episodes are driven: the same starts and goals for every planner, in every world.
+
+The world is the one that the model was trained in, by its card. Equal seeds give equal tasks; the
+tasks of a seed do not depend on how many of them are asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from grasp_ros.errors import ConfigError
+from grasp_ros.sim.scene import Rectangle
+from grasp_ros.sim.world import DiscWorld, Task
+from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, WORLDS, make
+from grasp_ros.world_models.base import ModelCard
+
+HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training frame was taken
+WITH_LAYOUTS = ('staggered_walls',)  # there, whole layouts are held out
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeTask:
+    """One episode to drive.
+
+    :param task: start, goal and the shortest way
+    :param held_out: whether start and goal, or the whole layout, are held out of training data
+    :param seed: of everything random in the episode
+    :param layout: of a world that has several, else None
+    :param escape_horizon: :mod:`grasp_ros.benchmark.escape`, steps; None where it is not known
+    """
+
+    task: Task
+    held_out: bool
+    seed: tuple[int, int]
+    layout: int | None = None
+    escape_horizon: int | None = None
+
+
+def world_name(card: ModelCard) -> str:
+    """The world that a model was trained in.
+
+    :raises ConfigError: when this package has no such world
+    """
+    name = str(card.training.get('world', 'two_rooms'))
+    if name not in WORLDS:
+        raise ConfigError(f'{card.name} was trained in "{name}"; worlds: {", ".join(WORLDS)}')
+    return name
+
+
+@lru_cache(maxsize=32)
+def make_world(name: str, layout: int | None = None) -> DiscWorld:
+    """The world of a name, one per process: building one compiles its physics."""
+    return make(name, layout=layout)
+
+
+def layouts(name: str, *, held_out: bool) -> list[int | None]:
+    """The layouts of a world that training data show, or those that they do not."""
+    if name not in WITH_LAYOUTS:
+        return [None]
+    return list(HELD_OUT_LAYOUTS if held_out else TRAINING_LAYOUTS)
+
+
+def episode_tasks(
+    name: str, *, episodes: int, seed: int, held_out: bool = True
+) -> list[EpisodeTask]:
+    """Starts and goals with a wall on the straight line.
+
+    In a world with layouts they go through the held-out ones (or, for tuning, through the others);
+    elsewhere every fourth episode starts and ends where no training frame was taken.
+
+    :param name: of the world
+    :param held_out: False leaves everything held out to those who report
+    """
+    choices = layouts(name, held_out=held_out)
+    tasks = []
+    for index in range(episodes):
+        random = np.random.default_rng((seed, index))
+        layout = choices[index % len(choices)]
+        world = make_world(name, layout)
+        is_held_out = held_out and layout is not None
+        if layout is None and held_out and len(world.scene.held_out) > 1:
+            is_held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        banded = is_held_out and layout is None
+        task = _held_out_task(world, random) if banded else world.sample_task(random)
+        tasks.append(EpisodeTask(task=task, held_out=is_held_out, seed=(seed, index),
+                                 layout=layout))
+    return tasks
+
+
+def shortest_ticks(world: DiscWorld, path_length: float, period_sec: float) -> int:
+    """Control ticks that a path takes at the largest command, start and stop included."""
+    if world.scene.robot.has_inertia:  # half the way at full thrust, half at full brake
+        return math.ceil(2 * math.sqrt(path_length / world.max_action) / period_sec)
+    return math.ceil(path_length / (world.max_action * period_sec))
+
+
+def _held_out_task(world: DiscWorld, random: np.random.Generator) -> Task:
+    first, second = random.permutation(len(world.scene.held_out))[:2]
+    while True:
+        start = _place_in(world.scene.held_out[first], random)
+        goal = _place_in(world.scene.held_out[second], random)
+        if world.is_blocked(start, goal):
+            return Task(start=start, goal=goal, path_length=world.path_length(start, goal))
+
+
+def _place_in(area: Rectangle, random: np.random.Generator) -> tuple[float, float]:
+    return tuple(random.uniform(area.low, area.high).tolist())
