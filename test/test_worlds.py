@@ -141,6 +141,12 @@ def test_kick_never_goes_into_or_through_a_wall(scene):
     assert 20 < stopped < 95
 
 
+def test_kick_ends_at_a_free_place_to_the_last_bit(world):
+    world.reset(options={'start': (0.25, 0.5)})
+    world.kick((-0.21 - 5e-10, 0.0), (0.0, 0.0))
+    assert world.is_free(*world.position) and world.position[0] == pytest.approx(0.04, abs=1e-6)
+
+
 @pytest.mark.parametrize('kick', [
     ((float('nan'), 0.0), (0.0, 0.0)), ((0.1, 0.0), (0.0, float('inf'))), ((0.1, 0.0), (0.1,)),
 ])

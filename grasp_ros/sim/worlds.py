@@ -115,7 +115,9 @@ WORLDS: Mapping[str, Callable[..., Scene]] = MappingProxyType({
     'inertial_two_rooms': inertial_two_rooms,
     'staggered_walls': staggered_walls,
 })
-"""The scene of each world, by its name; that of the staggered walls takes a `layout`."""
+"""The scene of each world, by its name; of one `WITH_LAYOUTS` it takes a `layout`."""
+WITH_LAYOUTS = ('staggered_walls',)
+"""Worlds that come in layouts, of which whole ones are held out of the training data."""
 
 
 def make(name: str, *, layout: int | None = None, image_size: int | None = None) -> DiscWorld:
@@ -123,15 +125,15 @@ def make(name: str, *, layout: int | None = None, image_size: int | None = None)
     A new world.
 
     :param name: one of `WORLDS`.
-    :param layout: of the staggered walls, which need one; the other worlds have none.
+    :param layout: of a world `WITH_LAYOUTS`, which needs one; the others have none.
     :param image_size: width and height of the observed picture in pixels; the scene's unless
         stated.
     :raises UnknownWorldError: for another name, or a layout that the world does not have.
     """
     if name not in WORLDS:
         raise UnknownWorldError(f'unknown world {name!r}; known: {", ".join(WORLDS)}')
-    if name == 'staggered_walls':
-        return DiscWorld(scene=staggered_walls(layout=layout), image_size=image_size)
+    if name in WITH_LAYOUTS:
+        return DiscWorld(scene=WORLDS[name](layout=layout), image_size=image_size)
     if layout is not None:
         raise UnknownWorldError(f'{name} has no layouts, got layout {layout!r}')
     return DiscWorld(scene=WORLDS[name](), image_size=image_size)

@@ -17,11 +17,10 @@ import numpy as np
 from grasp_ros.errors import ConfigError
 from grasp_ros.sim.scene import Rectangle
 from grasp_ros.sim.world import DiscWorld, Task
-from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, WORLDS, make
+from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, WITH_LAYOUTS, WORLDS, make
 from grasp_ros.world_models.base import ModelCard
 
 HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training frame was taken
-WITH_LAYOUTS = ('staggered_walls',)  # there, whole layouts are held out
 
 
 @dataclass(frozen=True, kw_only=True)
