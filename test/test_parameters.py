@@ -56,7 +56,7 @@ def test_readme_has_the_tables():
     assert parts[1].strip() == parameters.markdown(tables.TABLES).strip()
 
 
-@pytest.mark.parametrize('planner', ['grasp', 'cem'])
+@pytest.mark.parametrize('planner', PLANNERS)
 def test_every_setting_of_a_planner_is_a_parameter_with_the_same_default(planner):
     table = parameters.defaults(tables.MPC)
     for field in fields(PLANNERS[planner].config):
@@ -64,8 +64,7 @@ def test_every_setting_of_a_planner_is_a_parameter_with_the_same_default(planner
             continue
         own, shared = f'planner.{planner}.{field.name}', f'planner.{field.name}'
         assert own in table or shared in table, f'{planner} has a new setting {field.name}'
-        # The horizon is one for all planners, and its default is that of GRASP.
-        if field.default is not MISSING and (planner, field.name) != ('cem', 'horizon'):
+        if field.default is not MISSING:
             assert table.get(own, table.get(shared)) == field.default, field.name
 
 
@@ -141,7 +140,7 @@ class TestAgainstTheModel:
             ({'control__max_action': [0.1]}, '1 entries given'),
             ({'control__max_action': [0.1, 0.0]}, 'no room around zero'),
             ({'control__max_action_rate': [1.0] * 3}, '3 entries given'),
-            ({'planner__name': 'cem', 'planner__cem__samples': 5}, r'elites \+ 2'),
+            ({'planner__name': 'cem', 'planner__cem__samples': 5}, r'elites \+ 3'),
         ],
     )
     def test_a_contradiction_is_refused_with_the_numbers(self, settings, card, changes, reason):
@@ -152,10 +151,11 @@ class TestAgainstTheModel:
         settings.check(self.values(control__rate=10.0), card)
 
     def test_each_planner_gets_its_own_settings(self, settings):
-        values = self.values(planner__name='cem', planner__horizon=7, planner__cem__samples=9)
+        values = self.values(planner__name='cem', planner__cem__horizon=7, planner__cem__samples=9)
         name, chosen = settings.planner_settings(values)
         assert (name, chosen['horizon'], chosen['samples']) == ('cem', 7, 9)
         assert chosen['noise_scale'] == values['planner.cem.noise_scale']
+        assert chosen['seed'] == values['planner.seed']
 
     def test_actions_go_to_the_fields_that_are_named(self, settings, card):
         command = settings.twist_layout(self.values(), card).command([0.1, 0.2])

@@ -17,6 +17,8 @@ from typing import Any, Literal
 Kind = Literal['bool', 'integer', 'double', 'string', 'double[]', 'string[]']
 Changes = Literal['start', 'configure', 'tick']
 
+HUGE = 1e6  # upper end of a range that has none: a slip of the keyboard is still caught
+
 _EXAMPLES = {
     'bool': 'true or false',
     'integer': 'an integer such as 10',

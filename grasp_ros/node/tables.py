@@ -8,9 +8,8 @@ light process: nothing in here may import torch.
 
 from __future__ import annotations
 
-from grasp_ros.node.parameters import Parameter
-
-_HUGE = 1e6
+from grasp_ros.node.parameters import HUGE, Parameter
+from grasp_ros.node.planner_tables import PLANNER
 
 MPC = (
     Parameter(
@@ -35,80 +34,7 @@ MPC = (
         meaning='Threads of torch on the CPU; 0 = as many as torch takes. Small models are '
         'fastest with one.',
     ),
-    Parameter(
-        'planner.name', 'string', 'grasp', choices=('grasp', 'cem'),
-        meaning='The planner.',
-    ),
-    Parameter(
-        'planner.horizon', 'integer', 40, unit='model steps', low=1, high=1000,
-        meaning='How far ahead is planned.',
-    ),
-    Parameter(
-        'planner.iterations', 'integer', 10, low=1, high=10000,
-        meaning='GRASP: iterations in a tick, fewer where the deadline comes first.',
-    ),
-    Parameter(
-        'planner.noise_scale', 'double', 0.01, low=0.0, high=10.0,
-        meaning="GRASP: noise on the lifted states, in units of the latent's scale; 0 = none.",
-    ),
-    Parameter(
-        'planner.restarts', 'integer', 1, low=1, high=1024,
-        meaning='GRASP: plans that are refined side by side in one batch.',
-    ),
-    Parameter(
-        'planner.restart_spread', 'double', 0.5, low=0.0, high=10.0,
-        meaning='GRASP: action noise that the third and later restarts begin with, in units of '
-        'half the action range.',
-    ),
-    Parameter(
-        'planner.action_rate', 'double', 0.15, low=0.0, high=10.0,
-        meaning='GRASP: step of the actions in an iteration, in units of half the action '
-        'range.',
-    ),
-    Parameter(
-        'planner.state_rate', 'double', 0.3, low=1e-06, high=1.0,
-        meaning='GRASP: step of the lifted states towards the prediction; 1 = all the way.',
-    ),
-    Parameter(
-        'planner.goal_weight', 'double', 1.0, low=0.0, high=_HUGE,
-        meaning='GRASP: weight of the goal in every step of the plan; 0 = at the end only.',
-    ),
-    Parameter(
-        'planner.running_weight', 'double', 1.0, low=0.0, high=_HUGE,
-        meaning='Weight of the way against the end in the cost that ranks plans; 0 = end only.',
-    ),
-    Parameter(
-        'planner.sync_every', 'integer', 0, low=0, high=10000,
-        meaning='GRASP: iterations between two descents through the serial rollout; 0 = never.',
-    ),
-    Parameter(
-        'planner.sync_steps', 'integer', 3, low=1, high=1000,
-        meaning='GRASP: gradient steps in such a descent.',
-    ),
-    Parameter(
-        'planner.sync_rate', 'double', 0.05, low=0.0, high=10.0,
-        meaning='GRASP: step of such a descent, in units of half the action range.',
-    ),
-    Parameter(
-        'planner.seed', 'integer', 0, low=0, high=2**31 - 1,
-        meaning='Seed of all random numbers of the planner.',
-    ),
-    Parameter(
-        'planner.cem.iterations', 'integer', 1, low=1, high=10000,
-        meaning='CEM: refits in a tick, fewer where the deadline comes first.',
-    ),
-    Parameter(
-        'planner.cem.samples', 'integer', 32, low=3, high=100000,
-        meaning='CEM: action sequences in each refit.',
-    ),
-    Parameter(
-        'planner.cem.elites', 'integer', 4, low=1, high=100000,
-        meaning='CEM: how many of the best are kept; at least two fewer than the samples.',
-    ),
-    Parameter(
-        'planner.cem.noise_scale', 'double', 0.5, low=0.0, high=10.0,
-        meaning='CEM: first standard deviation, in units of half the action range.',
-    ),
+    *PLANNER,
     Parameter(
         'control.rate', 'double', 0.0, unit='Hz', low=0.0, high=1000.0, changes='configure',
         meaning="Control rate; 0 = the model's own. The control period is the model step "
@@ -129,12 +55,12 @@ MPC = (
         meaning='Age of the newest image above which the safe command is sent.',
     ),
     Parameter(
-        'control.max_action', 'double[]', [], unit="card's units", low=0.0, high=_HUGE,
+        'control.max_action', 'double[]', [], unit="card's units", low=0.0, high=HUGE,
         meaning="Largest amount of each action; empty = the card's bounds, which it never "
         'exceeds.',
     ),
     Parameter(
-        'control.max_action_rate', 'double[]', [], unit="card's units/s", low=0.0, high=_HUGE,
+        'control.max_action_rate', 'double[]', [], unit="card's units/s", low=0.0, high=HUGE,
         meaning='Largest change of each action in a second; empty = no limit.',
     ),
     Parameter(
@@ -143,7 +69,7 @@ MPC = (
         "= the action names of the model's card.",
     ),
     Parameter(
-        'goal.tolerance', 'double', 0.0, low=0.0, high=_HUGE,
+        'goal.tolerance', 'double', 0.0, low=0.0, high=HUGE,
         meaning='Latent distance under which the robot counts as being at the goal; 0 = the '
         "card's calibrated one.",
     ),

@@ -55,8 +55,8 @@ class CemConfig:
             at_least={'horizon': 1, 'iterations': 1, 'elites': 1},
             finite=('noise_scale', 'min_deviation', 'momentum', 'running_weight'),
         )
-        if self.samples < self.elites + 2:
-            raise ConfigError(f'samples must be at least elites + 2 = {self.elites + 2}')
+        if self.samples < self.elites + 3:  # mean, standing still and the shifted plan are three
+            raise ConfigError(f'samples must be at least elites + 3 = {self.elites + 3}')
         if self.momentum >= 1:
             raise ConfigError(f'momentum must lie in [0, 1), is {self.momentum}')
         if self.return_best not in (0, 1):
