@@ -16,6 +16,7 @@ import torch
 from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.descent import rollout_gradient
+from grasp_ros.planners.grasp import GraspConfig
 from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.rollout import best_plan
 from grasp_ros.planners.sampling import generator
@@ -41,9 +42,9 @@ class GradientConfig:
 
     horizon: int = 20
     iterations: int = 10
-    restarts: int = 1
+    restarts: int = GraspConfig.restarts
     action_rate: float = 0.15
-    restart_spread: float = 0.5
+    restart_spread: float = GraspConfig.restart_spread
     running_weight: float = 1.0
     seed: int = 0
 

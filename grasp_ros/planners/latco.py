@@ -29,6 +29,7 @@ from torch import Tensor
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
+from grasp_ros.planners.grasp import GraspConfig
 from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.rollout import best_plan, plan_cost
 from grasp_ros.planners.sampling import generator
@@ -62,14 +63,14 @@ class LatcoConfig:
 
     horizon: int = 20
     iterations: int = 20
-    restarts: int = 1
+    restarts: int = GraspConfig.restarts
     action_rate: float = 0.15
     state_rate: float = 0.05
-    noise_scale: float = 0.01
+    noise_scale: float = GraspConfig.noise_scale
     price: float = 10.0
     price_rate: float = 0.1
     tolerance: float = 1e-4
-    restart_spread: float = 0.5
+    restart_spread: float = GraspConfig.restart_spread
     running_weight: float = 1.0
     seed: int = 0
 

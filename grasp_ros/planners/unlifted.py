@@ -22,6 +22,7 @@ from torch import Tensor
 from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.descent import rollout_gradient
+from grasp_ros.planners.grasp import GraspConfig
 from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
 from grasp_ros.planners.sampling import generator
@@ -49,16 +50,16 @@ class UnliftedConfig:
     :raises ConfigError: when a value is out of range
     """
 
-    horizon: int = 40
-    iterations: int = 10
-    restarts: int = 1
-    action_rate: float = 0.15
-    running_weight: float = 1.0
-    sync_every: int = 0
-    sync_steps: int = 3
-    sync_rate: float = 0.05
-    restart_spread: float = 0.5
-    seed: int = 0
+    horizon: int = GraspConfig.horizon
+    iterations: int = GraspConfig.iterations
+    restarts: int = GraspConfig.restarts
+    action_rate: float = GraspConfig.action_rate
+    running_weight: float = GraspConfig.running_weight
+    sync_every: int = GraspConfig.sync_every
+    sync_steps: int = GraspConfig.sync_steps
+    sync_rate: float = GraspConfig.sync_rate
+    restart_spread: float = GraspConfig.restart_spread
+    seed: int = GraspConfig.seed
 
     def __post_init__(self) -> None:
         require(
