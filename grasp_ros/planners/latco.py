@@ -7,11 +7,13 @@ is kept. It differs from GRASP in that nothing is cut: the gradient runs through
 F too. An iteration is one step of Adam on states and actions together, in one flat batched call,
 on
 
-    E = c(s_T, g) + mean_t [ w c(s_t, g) + lambda_t c(F(s_t, a_t), s_{t+1}) ]
+    E = c(s_T, g) + mean_t [ w c(s_t, g) + lambda_t v_t ],   v_t = |F(s_t, a_t) - s_{t+1}|^2
 
-followed by ``lambda_t <- lambda_t (c_t / epsilon)^kappa`` with c_t the step's violation: a price
-rises where the dynamics are violated by more than epsilon and falls where they are kept more
-closely. The first two terms are the cost that ranks plans, on lifted states, s_T included.
+followed by ``lambda_t <- lambda_t (v_t / epsilon)^kappa``: a price rises where the dynamics are
+violated by more than epsilon and falls where they are kept more closely. The first two terms are
+the cost that ranks plans, on lifted states, s_T included. The violation is the mean square over
+all of a latent's entries in units of its scale, and not the model's cost: what the cost does not
+see would be free, and the descent would use it.
 
 What is chosen here: the paper also raises its multipliers by the logarithm of the violation, but
 takes steps of Levenberg-Marquardt, whose systems of equations do not suit a deadline of
@@ -163,7 +165,7 @@ def energy_gradient(
     prices: Tensor,
     running_weight: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The violations c(F(s_t, a_t), s_{t+1}), and the gradient of E of the module's docstring.
+    """The violations v_t, and the gradient of E of the module's docstring.
 
     :param states: ``[R, T, *latent]``, s_1 … s_T
     :param actions: ``[R, T, k, A]``
@@ -176,7 +178,8 @@ def energy_gradient(
         context = problem.context.expand(restarts, *problem.context.shape)
         latents = torch.cat((context, states), dim=1)
         predicted = model.predict(*windows(problem, latents, actions))
-        violation = model.cost(predicted, states.flatten(0, 1)).view(prices.shape)
+        gap = (predicted - states.flatten(0, 1)) / model.card.latent_scale
+        violation = gap.square().flatten(1).mean(dim=1).view(prices.shape)
         energy = plan_cost(model, problem.goal, states, running_weight)
         energy = energy + (prices * violation).mean(dim=1)
         by_state, by_action = torch.autograd.grad(energy.sum(), (states, actions))
