@@ -13,6 +13,9 @@ import click
 
 # Name: (module:attribute of a click command, its line in `grasp-ros --help`).
 COMMANDS = {
+    'benchmark': (
+        'grasp_ros.benchmark.command:command', 'Measure planners against each other, without ROS.',
+    ),
     'demo': ('grasp_ros.node.demo:command', 'Drive to goals in the embedded world, over ROS 2.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
     'train': ('grasp_ros.training.train:command', 'Train a world model from random-walk data.'),

@@ -8,7 +8,8 @@ import math
 import pytest
 from click.testing import CliRunner
 
-from grasp_ros.training.evaluate import command, compare, rate
+from grasp_ros.training.evaluate import command, compare
+from grasp_ros.training.statistics import rate
 from grasp_ros.training.tasks import HELD_OUT_EVERY, episode_tasks, make_world
 
 

@@ -17,7 +17,6 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from scipy.stats import binomtest
 
 from grasp_ros.control.controller import Controller, ControllerConfig
 from grasp_ros.control.warm_start import WarmStartMode
@@ -25,6 +24,7 @@ from grasp_ros.errors import GraspError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
 from grasp_ros.training.episodes import Episode, TickTime, run_episode
+from grasp_ros.training.statistics import bootstrap, mcnemar, percentiles, rate
 from grasp_ros.training.tasks import episode_tasks, make_world, world_name
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import WorldModel
@@ -129,20 +129,6 @@ def _forward_pass_sec(controller: Controller) -> float:
         return time.perf_counter() - started_sec
 
 
-def rate(outcomes: list[bool]) -> dict[str, Any] | None:
-    """Rate of successes with its Wilson 95 % interval; None without outcomes."""
-    if not outcomes:
-        return None
-    test = binomtest(sum(outcomes), len(outcomes))
-    interval = test.proportion_ci(confidence_level=0.95, method='wilson')
-    return {'rate': float(test.statistic), 'ci95': [float(interval.low), float(interval.high)]}
-
-
-def percentiles(values: np.ndarray) -> dict[str, float]:
-    """Median and 99th percentile."""
-    return {'p50': float(np.percentile(values, 50)), 'p99': float(np.percentile(values, 99))}
-
-
 def compare(first: dict[str, Any], second: dict[str, Any], *, outcome: str) -> dict[str, Any]:
     """Paired difference ``first - second`` of two evaluations on the same episodes.
 
@@ -160,17 +146,12 @@ def compare(first: dict[str, Any], second: dict[str, Any], *, outcome: str) -> d
         dtype=float,
     )
     difference = pairs[:, 0] - pairs[:, 1]
-    random = np.random.default_rng(0)
-    picks = random.integers(0, len(difference), size=(10_000, len(difference)))
-    means = difference[picks].mean(axis=1)
-    wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
-    p_value = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     return {
         'difference': float(difference.mean()),
-        'ci95': [float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))],
-        'only_first': wins,
-        'only_second': losses,
-        'mcnemar_p': p_value,
+        'ci95': list(bootstrap([difference])),
+        'only_first': int((difference > 0).sum()),
+        'only_second': int((difference < 0).sum()),
+        'mcnemar_p': mcnemar(pairs[:, 0], pairs[:, 1]),
     }
 
 

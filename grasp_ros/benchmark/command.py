@@ -1,0 +1,132 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``grasp-ros benchmark``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+import click
+import torch
+
+from grasp_ros.benchmark import latency as latency_study
+from grasp_ros.benchmark import report as reports
+from grasp_ros.benchmark import run as runs
+from grasp_ros.benchmark import tune as tuning
+from grasp_ros.benchmark.pool import Job, run_jobs
+from grasp_ros.benchmark.suite import Suite, load
+from grasp_ros.errors import GraspError
+
+
+def _with_options(function: Callable) -> Callable:
+    """The options that all subcommands take."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    for option in (
+        click.option('--only', default='', metavar='TASK/PLANNER',
+                     help='One task, one planner or both; either may be empty.'),
+        click.option('--jobs', type=click.IntRange(min=1), default=1, show_default=True,
+                     help='Worker processes, one thread of torch each.'),
+        click.option('--out', default='out/benchmark', show_default=True, type=folder,
+                     help='Where results go, and where a run that was stopped goes on.'),
+        click.option('--models', default='out/models', show_default=True, type=folder,
+                     help='Folder of the models that are not shipped.'),
+        click.option('--suite', 'file', default='config/benchmark.yaml', show_default=True,
+                     type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                     help='What is run.'),
+    ):
+        function = option(function)
+    return function
+
+
+def _subcommand(function: Callable) -> click.Command:
+    """A subcommand that is handed the suite instead of its file."""
+
+    @command.command(name=function.__name__)
+    @_with_options
+    @wraps(function)
+    def wrapped(file: Path, models: Path, out: Path, jobs: int, only: str) -> None:
+        torch.set_num_threads(1)
+        try:
+            suite = load(file, models=models)
+            out.mkdir(parents=True, exist_ok=True)
+            function(suite=suite, out=out, jobs=jobs, only=only)
+        except GraspError as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@click.group()
+def command() -> None:
+    """Tune planners, drive paired episodes under charged time, and compare.
+
+    `all` does everything in order. Every subcommand goes on where it was stopped.
+    """
+
+
+@_subcommand
+def tune(suite: Suite, out: Path, jobs: int, only: str) -> None:
+    """Search the settings of every planner, on episodes that are not reported."""
+    searches = tuning.searches(suite, only=only)
+    run_jobs(
+        [
+            Job(f'{s.task.name}/{s.entry.name}', tuning.run_search, (s, out), s.deadline_ms)
+            for s in searches
+        ],
+        title='tune', processes=jobs,
+    )
+    chosen = tuning.write_tuned(suite, out)
+    click.echo(f'{len(chosen)} settings chosen: {out / tuning.TUNED_FILE}')
+
+
+@_subcommand
+def run(suite: Suite, out: Path, jobs: int, only: str) -> None:
+    """Drive the reported episodes: every task, seed, planner and deadline, and GRASP's parts."""
+    tuned = tuning.write_tuned(suite, out)
+    cells = runs.run_cells(suite, tuned, only=only)
+    if not only:
+        cells += runs.ablation_cells(suite, tuned)
+    untuned = sorted(
+        {f'{s.task.name}/{s.entry.name}' for s in tuning.searches(suite, only=only)
+         if (s.task.name, s.entry.name, s.deadline_ms) not in tuned}
+    )
+    if untuned:
+        click.echo(f'Left out, because not tuned: {", ".join(untuned)}', err=True)
+    run_jobs(runs.jobs(cells, suite.episodes, out), title='run', processes=jobs)
+
+
+@_subcommand
+def feedback(suite: Suite, out: Path, jobs: int, only: str) -> None:
+    """Preparation and feedback against full solves, under disturbances."""
+    task, _, arm = only.partition('/')
+    cells = [
+        cell for cell in runs.feedback_cells(suite)
+        if cell.task in (task or cell.task) and cell.entry in (arm or cell.entry)
+    ]
+    run_jobs(runs.jobs(cells, suite.feedback['episodes'], out), title='feedback', processes=jobs)
+
+
+@_subcommand
+def latency(suite: Suite, out: Path, jobs: int, only: str) -> None:
+    """Image to action against the horizon; wants a quiet machine, so it uses one process."""
+    del jobs, only
+    latency_study.measure(suite, out)
+
+
+@_subcommand
+def report(suite: Suite, out: Path, jobs: int, only: str) -> None:
+    """Write results.json, table.md and the plots from what has been driven so far."""
+    del jobs, only
+    reports.write(suite, tuning.write_tuned(suite, out), out)
+    click.echo((out / reports.TABLE_FILE).read_text(encoding='utf-8'))
+
+
+@command.command(name='all')
+@_with_options
+@click.pass_context
+def everything(context: click.Context, **values) -> None:
+    """Tune, run, feedback, latency, report."""
+    for part in (tune, run, feedback, latency, report):
+        context.invoke(part, **values)

@@ -1,0 +1,130 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The cells that are reported: every planner as it was tuned, the controls, GRASP's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from grasp_ros.benchmark.cells import Cell, run_cell
+from grasp_ros.benchmark.pool import Job
+from grasp_ros.benchmark.suite import Suite, Task
+
+Tuned = Mapping[tuple[str, str, float], Mapping[str, Any]]
+GREEDY = 'greedy'
+_TICKS = 50  # of a usual episode
+_TICK_MS = 3.0  # picture, physics and scoring
+
+
+def run_cells(suite: Suite, tuned: Tuned, *, only: str = '') -> list[Cell]:
+    """Task x training seed x planner x deadline, and the greedy control beside them.
+
+    The greedy control has neither deadline nor charge: it is to show what the latent's geometry
+    gives away, at its best. What was not tuned is left out.
+
+    :param only: ``task/planner``, either of them may be empty
+    """
+    task_name, _, entry_name = only.partition('/')
+    cells = []
+    for task in suite.tasks:
+        if task.name not in (task_name or task.name):
+            continue
+        for seed in task.models:
+            if entry_name in ('', GREEDY):
+                cells.append(_cell(suite, task, seed, GREEDY, GREEDY, {}, study='run',
+                                   deadline_ms=0.0, charge=False))
+            for entry in suite.planners:
+                if entry.name not in (entry_name or entry.name):
+                    continue
+                for deadline_ms in suite.deadlines_ms:
+                    settings = chosen(suite, tuned, task.name, entry.name, deadline_ms)
+                    if settings is None:
+                        continue
+                    cells.append(_cell(
+                        suite, task, seed, entry.name, entry.planner, settings, study='run',
+                        deadline_ms=deadline_ms, charge=True,
+                    ))
+    return cells
+
+
+def ablation_cells(suite: Suite, tuned: Tuned) -> list[Cell]:
+    """GRASP minus each of its parts, at the tuned settings of one deadline.
+
+    A part that the tuned settings do not use is not taken away again.
+    """
+    cells = []
+    if not suite.ablation:
+        return cells
+    subject, deadline_ms = suite.planners[0], suite.ablation['deadline_ms']
+    for task in suite.tasks:
+        full = chosen(suite, tuned, task.name, subject.name, deadline_ms)
+        if full is None:
+            continue
+        for name, change in suite.ablation['variants'].items():
+            change = dict(change)
+            planner = change.pop('planner', subject.planner)
+            settings = {**full, **change}
+            if planner == subject.planner and settings == full:
+                continue
+            for seed in task.models:
+                cells.append(_cell(suite, task, seed, name, planner, settings, study='ablation',
+                                   deadline_ms=deadline_ms, charge=True))
+    return cells
+
+
+def feedback_cells(suite: Suite) -> list[Cell]:
+    """The feedback study: arms x disturbances x charges, whole episodes."""
+    study, cells = suite.feedback, []
+    if not study:
+        return cells
+    for task in suite.tasks:
+        if task.name not in study['tasks']:
+            continue
+        for seed in task.models:
+            for name, disturbance in study['disturbances'].items():
+                for arm in study['arms']:
+                    for charge in arm.charge:
+                        cells.append(Cell(
+                            study='feedback', task=task.name, training_seed=seed,
+                            model=task.models[seed], entry=arm.name, planner=arm.planner,
+                            settings=arm.settings, law=arm.law, seed=suite.seeds['feedback'],
+                            held_out=True, strata=task.strata, charge=charge,
+                            prepare_ms=study['prepare_ms'],
+                            disturbance=(name, asdict(disturbance)),
+                        ))
+    return cells
+
+
+def chosen(
+    suite: Suite, tuned: Tuned, task: str, entry: str, deadline_ms: float
+) -> Mapping[str, Any] | None:
+    """Tuned settings for a deadline: those of the nearest deadline that was tuned at."""
+    result = tuned.get((task, entry, suite.tuned_deadline(deadline_ms)))
+    return None if result is None else result['settings']
+
+
+def jobs(cells: list[Cell], episodes: int, folder: Path) -> list[Job]:
+    """One job a cell; a cell that is driven already costs next to nothing."""
+    return [
+        Job(
+            name=f'{cell.task}/{cell.entry}',
+            call=run_cell,
+            arguments=(cell, episodes, folder),
+            cost=episodes * _TICKS * (_TICK_MS + (cell.deadline_ms or 20.0)),
+        )
+        for cell in cells
+    ]
+
+
+def _cell(
+    suite: Suite, task: Task, seed: str, entry: str, planner: str, settings: Mapping[str, Any],
+    **values: Any,
+) -> Cell:
+    return Cell(
+        task=task.name, training_seed=seed, model=task.models[seed], entry=entry, planner=planner,
+        settings=settings, seed=suite.seeds['reporting'], held_out=True, strata=task.strata,
+        prepare_ms=suite.prepare_ms, end_early=True, **values,
+    )

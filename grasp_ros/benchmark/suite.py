@@ -1,0 +1,192 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a benchmark runs: tasks, planners with their search spaces, deadlines, seeds; from YAML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from grasp_ros.control.controller import ControllerConfig
+from grasp_ros.errors import CheckpointError, ConfigError
+from grasp_ros.training.episodes import Disturbance
+from grasp_ros.world_models import checkpoint
+
+CONTROLLER_SETTINGS = frozenset(f.name for f in fields(ControllerConfig)) - {'deadline_sec'}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task: models of one world, trained with different seeds.
+
+    :param name: of the task
+    :param models: training seed -> shipped name or folder of a checkpoint
+    :param strata: bins of :mod:`grasp_ros.benchmark.escape` that the episodes go through in turn;
+        empty where episodes are not graded
+    """
+
+    name: str
+    models: Mapping[str, str]
+    strata: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A planner as it takes part.
+
+    :param name: in tables
+    :param planner: of :data:`grasp_ros.planners.registry.PLANNERS`, or of
+        :mod:`grasp_ros.benchmark.outside`
+    :param fixed: settings that are not searched, of the planner or of the controller
+    :param space: setting -> what is searched: a list of choices, or ``{log: [low, high]}``
+    """
+
+    name: str
+    planner: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
+
+    def sample(self, random: np.random.Generator) -> dict[str, Any]:
+        """Settings drawn from the space, the fixed ones included."""
+        drawn = {}
+        for name, choices in self.space.items():
+            if isinstance(choices, Mapping):
+                low, high = choices['log']
+                value = math.exp(random.uniform(math.log(low), math.log(high)))
+                drawn[name] = float(f'{value:.3g}')
+            else:
+                drawn[name] = choices[int(random.integers(len(choices)))]
+        return {**self.fixed, **drawn}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to act in the feedback study.
+
+    :param name: in tables
+    :param planner: as in :class:`Entry`
+    :param settings: of planner and controller
+    :param law: ``plan``, or ``gain`` for :mod:`grasp_ros.benchmark.gain`
+    :param charge: the charges that it is run under
+    """
+
+    name: str
+    planner: str
+    settings: Mapping[str, Any]
+    law: str = 'plan'
+    charge: tuple[bool, ...] = (False, True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A benchmark.
+
+    :param tasks: what is driven
+    :param planners: that are compared; the first is the one that claims are made about
+    :param deadlines_ms: image to action
+    :param episodes: in a reported cell
+    :param seeds: ``tuning``, ``reporting`` and ``feedback``; no two equal
+    :param prepare_ms: for preparation between two frames
+    :param tuning: ``deadlines_ms``, ``trials``, and ``rungs``: a list of ``{episodes, keep}``,
+        each with as many episodes for each of the best ``keep`` of the rung before
+    :param ablation: ``deadline_ms`` and ``variants``: name -> settings that replace tuned ones
+    :param feedback: ``tasks``, ``episodes``, ``disturbances``: name -> fields of
+        :class:`~grasp_ros.training.episodes.Disturbance`; ``arms``, the first of which is what
+        the others are measured against; ``blind``, the arm that does not use the newest frame
+    :param latency: ``task``, ``horizons``, ``ticks`` and ``planners``: name -> settings
+    """
+
+    tasks: tuple[Task, ...]
+    planners: tuple[Entry, ...]
+    deadlines_ms: tuple[float, ...]
+    episodes: int
+    seeds: Mapping[str, int]
+    prepare_ms: float
+    tuning: Mapping[str, Any]
+    ablation: Mapping[str, Any] = field(default_factory=dict)
+    feedback: Mapping[str, Any] = field(default_factory=dict)
+    latency: Mapping[str, Any] = field(default_factory=dict)
+
+    def task(self, name: str) -> Task:
+        """The task of that name."""
+        return next(task for task in self.tasks if task.name == name)
+
+    def tuned_deadline(self, deadline_ms: float) -> float:
+        """The deadline whose tuned settings serve another one: the nearest by ratio."""
+        choices = self.tuning['deadlines_ms']
+        return min(choices, key=lambda ms: abs(math.log(ms / deadline_ms)))
+
+
+def load(path: Path, *, models: Path) -> Suite:
+    """Read a suite.
+
+    :param models: folder of the models that are not shipped; those that it lacks are left out
+    :raises ConfigError: when a part is missing or does not fit
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+        tasks = [_task(name, values, models) for name, values in data['tasks'].items()]
+        suite = Suite(
+            tasks=tuple(task for task in tasks if task.models),
+            planners=tuple(
+                Entry(name=name, **values) for name, values in data['planners'].items()
+            ),
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in data.items()
+                if name not in ('tasks', 'planners', 'feedback')
+            },
+            feedback=_feedback(data.get('feedback', {})),
+        )
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f'suite {path}: {type(error).__name__}: {error}') from error
+    if len(set(suite.seeds.values())) < len(suite.seeds):
+        raise ConfigError(f'suite {path}: tuning and reporting need seeds of their own')
+    if not suite.tasks:
+        raise ConfigError(f'suite {path}: none of its models is in {models}; train them first')
+    return suite
+
+
+def _task(name: str, values: Mapping[str, Any], models: Path) -> Task:
+    found = {}
+    for seed, model in values['models'].items():
+        for place in (models / model, model):
+            try:
+                found[str(seed)] = str(checkpoint.resolve(place))
+            except CheckpointError:
+                continue
+            break
+    return Task(name=name, models=found, strata=tuple(values.get('strata', ())))
+
+
+def _feedback(values: Mapping[str, Any]) -> dict[str, Any]:
+    if not values:
+        return {}
+    disturbances = {
+        name: Disturbance(**{
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in (settings or {}).items()
+        })
+        for name, settings in values['disturbances'].items()
+    }
+    arms = []
+    for name, settings in values['arms'].items():
+        settings = dict(settings)
+        own = {
+            key: settings.pop(key) for key in ('planner', 'law') if key in settings
+        }
+        charge = tuple(settings.pop('charge', (False, True)))
+        arms.append(Arm(name=name, settings=settings, charge=charge, **own))
+    return {**values, 'disturbances': disturbances, 'arms': tuple(arms)}
+
+
+def split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of the planner, and settings of the controller."""
+    controller = {k: v for k, v in settings.items() if k in CONTROLLER_SETTINGS}
+    return {k: v for k, v in settings.items() if k not in CONTROLLER_SETTINGS}, controller

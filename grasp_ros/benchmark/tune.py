@@ -1,0 +1,180 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tuning: random search with successive halving, as many trials for every planner.
+
+The first trial is what the suite fixes and the planner's own defaults; the others are drawn from
+its space. Every rung drives more episodes with the best of the rung before. The episodes go
+through the training seeds in turn, and no reporting seed is ever seen here. Trials are ranked by
+
+    score = mean( held - 0.1 final distance / size of the world - 0.05 ticks / longest )
+
+so that among settings that hold as many goals the one wins that ends nearer and is there sooner.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from grasp_ros.benchmark.cells import Cell, drive, load_model
+from grasp_ros.benchmark.lines import Lines
+from grasp_ros.benchmark.outside import make_planner
+from grasp_ros.benchmark.suite import Entry, Suite, Task, split
+from grasp_ros.errors import ConfigError
+
+TUNED_FILE = 'tuning.json'
+_LONGEST_TICKS = 100
+_DRAWS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is searched in one job: one planner on one task at one deadline."""
+
+    task: Task
+    entry: Entry
+    deadline_ms: float
+    trials: int
+    rungs: Sequence[Mapping[str, int]]
+    seed: int
+    prepare_ms: float
+
+    @property
+    def file(self) -> str:
+        """Its file in the output folder; like a cell's, it changes with what it depends on."""
+        cells = [self.cell(seed, {}).file for seed in self.task.models]
+        digest = hashlib.sha256(' '.join(cells).encode()).hexdigest()[:12]
+        return f'cells/tune/{self.task.name}-{self.entry.name}-{self.deadline_ms:g}-{digest}.jsonl'
+
+    def settings(self) -> list[dict[str, Any]]:
+        """The trials; equal names and seeds give equal trials.
+
+        :raises ConfigError: when hardly a draw from the space gives valid settings
+        """
+        name = f'{self.task.name}/{self.entry.name}/{self.deadline_ms:g}'
+        random = np.random.default_rng((self.seed, zlib.crc32(name.encode())))
+        model = load_model(next(iter(self.task.models.values())))
+        found = [dict(self.entry.fixed)]
+        if not self.entry.space:
+            return found
+        for _ in range(_DRAWS):
+            if len(found) == self.trials:
+                return found
+            drawn = self.entry.sample(random)
+            try:
+                make_planner(self.entry.planner, model, split(drawn)[0])
+            except ConfigError as error:
+                reason = error
+                continue
+            if drawn not in found:
+                found.append(drawn)
+        raise ConfigError(f'{name}: the space gives no {self.trials} settings: {reason}')
+
+    def cell(self, seed: str, settings: Mapping[str, Any]) -> Cell:
+        """The cell of a trial on the model of one training seed."""
+        return Cell(
+            study='tune', task=self.task.name, training_seed=seed,
+            model=self.task.models[seed], entry=self.entry.name, planner=self.entry.planner,
+            settings=settings, deadline_ms=self.deadline_ms, seed=self.seed, held_out=False,
+            strata=self.task.strata, charge=True, prepare_ms=self.prepare_ms, end_early=True,
+        )
+
+
+def searches(suite: Suite, *, only: str = '') -> list[Search]:
+    """All searches of a suite.
+
+    :param only: ``task/planner``, either of them may be empty
+    """
+    task_name, _, entry_name = only.partition('/')
+    return [
+        Search(
+            task=task, entry=entry, deadline_ms=deadline_ms, trials=suite.tuning['trials'],
+            rungs=suite.tuning['rungs'], seed=suite.seeds['tuning'], prepare_ms=suite.prepare_ms,
+        )
+        for deadline_ms in suite.tuning['deadlines_ms']
+        for task in suite.tasks if task.name in (task_name or task.name)
+        for entry in suite.planners if entry.name in (entry_name or entry.name)
+    ]
+
+
+def score(episodes: Sequence[Mapping[str, Any]]) -> float:
+    """What a trial is ranked by; worlds are 1 m wide."""
+    return float(np.mean([
+        episode['held'] - 0.1 * episode['final_distance'] - 0.05 * episode['ticks']
+        / _LONGEST_TICKS
+        for episode in episodes
+    ]))
+
+
+def run_search(search: Search, folder: Path) -> None:
+    """Drive what is missing of a search."""
+    torch.set_num_threads(1)
+    settings = search.settings()
+    lines = Lines(folder / search.file)
+    alive, driven = list(range(len(settings))), 0
+    for rung in search.rungs:
+        known = lines.read()
+        if driven:
+            # What later rungs added is left out, so that a run that goes on chooses as before.
+            alive.sort(key=lambda trial: -score([
+                line for line in known
+                if line['settings'] == settings[trial] and line['index'] < driven
+            ]))
+        alive, driven = alive[: rung['keep']], rung['episodes']
+        for trial in alive:
+            done = {line['index'] for line in known if line['settings'] == settings[trial]}
+            missing = [index for index in range(rung['episodes']) if index not in done]
+            seeds = list(search.task.models)
+            for number, seed in enumerate(seeds):
+                mine = [index for index in missing if index % len(seeds) == number]
+                drive(search.cell(seed, settings[trial]), mine, lines, folder,
+                      settings=settings[trial])
+
+
+def outcome(search: Search, folder: Path) -> dict[str, Any] | None:
+    """What a finished search chose; None while it is not finished."""
+    settings = search.settings()
+    known = Lines(folder / search.file).read()
+    episodes = [[line for line in known if line['settings'] == s] for s in settings]
+    most = max(len(lines) for lines in episodes)
+    if most < search.rungs[-1]['episodes']:
+        return None
+    last = [n for n, lines in enumerate(episodes) if len(lines) == most]
+    best = max(last, key=lambda n: score(episodes[n]))
+    return {
+        'task': search.task.name,
+        'entry': search.entry.name,
+        'planner': search.entry.planner,
+        'deadline_ms': search.deadline_ms,
+        'settings': settings[best],
+        'score': score(episodes[best]),
+        'held': float(np.mean([line['held'] for line in episodes[best]])),
+        'episodes': len(episodes[best]),
+        'trials': [
+            {'settings': settings[n], 'episodes': len(lines), 'score': score(lines)}
+            for n, lines in enumerate(episodes) if lines
+        ],
+    }
+
+
+def write_tuned(suite: Suite, folder: Path) -> dict[tuple[str, str, float], dict[str, Any]]:
+    """Write what was chosen to :data:`TUNED_FILE`.
+
+    :return: (task, planner, deadline) -> outcome, of the searches that are finished
+    """
+    found = {}
+    for search in searches(suite):
+        result = outcome(search, folder)
+        if result is not None:
+            found[search.task.name, search.entry.name, search.deadline_ms] = result
+    text = json.dumps(list(found.values()), indent=1) + '\n'
+    (folder / TUNED_FILE).write_text(text, encoding='utf-8')
+    return found
