@@ -220,6 +220,81 @@ def test_a_missed_deadline_is_reported():
     assert tick.action.any()
 
 
+def ahead(planner='grasp', *, updates=1, **planner_settings) -> Controller:
+    config = ControllerConfig(schedule='ahead', feedback_updates=updates)
+    return make_controller(planner, config=config, **planner_settings)
+
+
+def drive_ahead(controller, plant, ticks):
+    record = []
+    for _ in range(ticks):
+        record.append(controller.step(plant.frame(), now_sec=plant.stamp_sec))
+        controller.prepare()
+        plant.step(record[-1].action)
+    return record
+
+
+@pytest.mark.parametrize('planner', ['grasp', 'cem'])
+@pytest.mark.parametrize('updates', [0, 1, 2])
+def test_plans_are_made_before_the_frame_and_reach_the_goal(planner, updates):
+    controller, plant = ahead(planner, updates=updates), tiny_world.Plant((0.2, 0.3))
+    record = drive_ahead(controller, plant, 120)
+    assert np.linalg.norm(plant.place - (0.7, 0.6)) < 0.03
+    assert record[0].prepare_sec == 0
+    solved = [tick for tick in record[1:] if tick.status is TickStatus.SOLVED]
+    assert len(solved) == 59
+    assert all(tick.prepare_sec > 0 and tick.shift_steps == 2 for tick in solved)
+
+
+def test_with_an_exact_model_a_plan_made_ahead_is_the_plan_made_after_the_frame():
+    commands = []
+    for config in (ControllerConfig(), ControllerConfig(schedule='ahead', feedback_updates=0)):
+        controller = make_controller(config=config, noise_scale=0.0)
+        record = drive_ahead(controller, tiny_world.Plant((0.2, 0.3)), 20)
+        commands.append(np.stack([tick.action for tick in record]))
+    np.testing.assert_allclose(commands[0], commands[1], atol=1e-3)  # 16 bits of the picture
+
+
+def test_after_the_frame_no_planner_is_asked():
+    controller, plant = ahead(), tiny_world.Plant((0.2, 0.3))
+    drive_ahead(controller, plant, 2)
+    controller.planner.solve = None
+    tick = controller.step(plant.frame(), now_sec=plant.stamp_sec)
+    assert tick.status is TickStatus.SOLVED
+    assert tick.prepare_sec > 0
+
+
+def test_the_frame_corrects_what_was_prepared():
+    """A robot that was pushed aside while it stood at its goal starts back at once."""
+    moved = {}
+    for updates in (0, 1):
+        controller, plant = ahead(updates=updates), tiny_world.Plant((0.2, 0.3))
+        drive_ahead(controller, plant, 120)
+        for past in (plant.place, plant.previous):
+            past += (0.05, 0.0)
+        moved[updates] = controller.step(plant.frame(), now_sec=plant.stamp_sec).action
+    assert abs(moved[0][0]) < 0.02
+    assert moved[1][0] < -0.05
+
+
+@pytest.mark.parametrize('change', ['lost frame', 'goal', 'limits', 'planner'])
+def test_a_preparation_that_no_longer_fits_is_not_used(change):
+    controller, plant = ahead(), tiny_world.Plant((0.2, 0.3))
+    drive_ahead(controller, plant, 2)
+    if change == 'lost frame':
+        plant.steps += 2
+    elif change == 'goal':
+        controller.set_goal(controller.encode_goal(tiny_world.Plant((0.1, 0.1)).frame()))
+    elif change == 'limits':
+        controller.limits = tiny_world.limits()
+    else:
+        controller.planner = registry.make('grasp', controller.model, horizon=5)
+    tick = controller.step(plant.frame(), now_sec=plant.stamp_sec)
+    assert tick.status is TickStatus.SOLVED
+    assert tick.prepare_sec == 0
+    assert tick.plan.actions.shape[0] == (5 if change == 'planner' else 10)
+
+
 def some_plan(horizon=4, block=2):
     steps = torch.arange(1, horizon + 1, dtype=torch.float32).reshape(-1, 1)
     actions = torch.arange(horizon * block, dtype=torch.float32).reshape(horizon, block, 1)

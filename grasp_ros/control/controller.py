@@ -2,10 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The receding-horizon controller: frames in, one finite command out, every control tick.
 
-A plan is made once a model step, from the newest frame, warm-started from the previous plan moved
-by the control steps that really elapsed. Its first block, k commands, is sent in order. Where a
-tick has no new frame the plan goes on; where a solve fails, too; where nothing is left to go on
-with, the safe command is sent. Nothing here blocks, and nothing here knows ROS.
+A plan is made once a model step, warm-started from the previous plan moved by the control steps
+that really elapsed. Its first block, k commands, is sent in order. There are two schedules:
+
+- ``after_frame``: encode the frame, solve, send. Image to action takes as long as a solve.
+- ``ahead``: solve between two frames, from the latent that the model predicts for the next one
+  (preparation); when the frame is there, correct the first action alone (feedback). Where no
+  preparation fits the frame that came, for example after a lost one, the solve follows the frame.
+
+Where a tick has no new frame the plan goes on; where a solve fails, too; where nothing is left to
+go on with, the safe command is sent. Nothing here blocks, and nothing here knows ROS.
 """
 
 from __future__ import annotations
@@ -15,18 +21,23 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from grasp_ros.control.history import Frame, History
+from grasp_ros.control.preparation import Preparation, problem_ahead
 from grasp_ros.control.warm_start import WarmStartMode, shift
 from grasp_ros.errors import ConfigError, ObservationError, SolveError
 from grasp_ros.planners.base import ActionLimits, Deadline, Plan, Planner, Problem, WarmStart
+from grasp_ros.planners.feedback import Feedback
 from grasp_ros.world_models.base import WorldModel
 
 COLD = -1  # shift_steps of a solve that had no warm start
+
+Schedule = Literal['after_frame', 'ahead']
 
 
 class TickStatus(enum.Enum):
@@ -48,12 +59,17 @@ class ControllerConfig:
     :param deadline_sec: time for encode and solve in one tick; 0 = none (fixed iterations)
     :param image_timeout_sec: age above which a frame is stale
     :param warm_start: ``full``, ``actions`` or ``none``
+    :param schedule: ``after_frame`` or ``ahead``
+    :param feedback_updates: Gauss-Newton updates of the first action after the frame, in schedule
+        ``ahead``; 0 = the prepared plan is applied as it is
     :raises ConfigError: when a value is out of range
     """
 
     deadline_sec: float = 0.0
     image_timeout_sec: float = 0.5
     warm_start: WarmStartMode = 'full'
+    schedule: Schedule = 'after_frame'
+    feedback_updates: int = 1
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.deadline_sec) and self.deadline_sec >= 0):
@@ -62,6 +78,10 @@ class ControllerConfig:
             raise ConfigError(f'image_timeout_sec must be positive, is {self.image_timeout_sec}')
         if self.warm_start not in ('none', 'actions', 'full'):
             raise ConfigError(f'warm_start must be none, actions or full, is {self.warm_start}')
+        if self.schedule not in ('after_frame', 'ahead'):
+            raise ConfigError(f'schedule must be after_frame or ahead, is {self.schedule}')
+        if self.feedback_updates < 0:
+            raise ConfigError(f'feedback_updates must be >= 0, is {self.feedback_updates}')
 
 
 @dataclass(frozen=True)
@@ -77,7 +97,8 @@ class Tick:
     :param shift_steps: control steps that the warm start was moved by; :data:`COLD` without one
     :param deadline_met: False when encode and solve took longer than the deadline
     :param encode_sec: time to encode the frame
-    :param solve_sec: time to solve
+    :param solve_sec: time to solve after the frame; the feedback's alone where it was prepared
+    :param prepare_sec: time that this plan was prepared for before the frame, 0 without
     :param goal_distance: :meth:`WorldModel.cost` of the present latent, or None
     :param innovation: :meth:`WorldModel.cost` between the predicted and the observed latent, or
         None when there was no prediction for this instant
@@ -94,6 +115,7 @@ class Tick:
     deadline_met: bool = True
     encode_sec: float = 0.0
     solve_sec: float = 0.0
+    prepare_sec: float = 0.0
     goal_distance: float | None = None
     innovation: float | None = None
     limited: bool = False
@@ -145,6 +167,7 @@ class Controller:
         self._goal_distance: float | None = None
         self._plan: Plan | None = None
         self._plan_step = 0
+        self._prepared: Preparation | None = None
 
     def encode_goal(self, frame: Frame) -> Tensor:
         """Latent of a goal, ``[*latent]``, for :meth:`set_goal`.
@@ -166,6 +189,7 @@ class Controller:
         self._goal = goal
         self._goal_distance = None
         self._plan = None
+        self._prepared = None
 
     def step(self, frame: Frame | None, *, now_sec: float) -> Tick:
         """Give the command of one control tick.
@@ -180,6 +204,38 @@ class Controller:
         limited = bool(np.any(np.abs(action - tick.action) > 1e-6))
         self._history.add_action(self._step, action)
         return replace(tick, action=action, limited=limited)
+
+    def prepare(self, *, budget_sec: float | None = None) -> None:
+        """Solve for the next model step before its frame comes; call it after :meth:`step`.
+
+        Does nothing in schedule ``after_frame``, and where no new plan has just been sent.
+
+        :param budget_sec: time for it; None = no limit (fixed iterations)
+        """
+        block = self.model.card.action_block
+        step = self._plan_step + block
+        if self.config.schedule != 'ahead' or self._plan is None or self._step != self._plan_step:
+            return
+        if self._prepared is not None and self._prepared.step == step:
+            return
+        started_sec = self._clock()
+        problem = problem_ahead(self.model, self._problem(self._step), self._plan.actions[0])
+        warm_start, shift_steps = self._warm_start(step)
+        expires_sec = None if budget_sec is None else started_sec + budget_sec
+        try:
+            plan = self.planner.solve(
+                problem, warm_start, Deadline(expires_sec, clock=self._clock)
+            )
+        except SolveError:
+            return  # the solve after the frame reports it, if it fails as well
+        self._prepared = Preparation(
+            step=step,
+            problem=problem,
+            planner=self.planner,
+            feedback=Feedback.prepare(self.model, plan, problem),
+            shift_steps=shift_steps,
+            duration_sec=self._clock() - started_sec,
+        )
 
     def _step_unlimited(self, frame: Frame | None, now_sec: float) -> Tick:
         if frame is None:
@@ -214,7 +270,7 @@ class Controller:
             tick = self._go_on('')
             tick = replace(tick, status=TickStatus.IN_BLOCK)
         else:
-            tick = self._solve(started_sec)
+            tick = self._feedback() or self._solve(started_sec)
         total_sec = self._clock() - started_sec
         deadline_sec = self.config.deadline_sec
         return replace(
@@ -251,30 +307,38 @@ class Controller:
             return None
         return float(self.model.cost(latent.unsqueeze(0), self._plan.rollout[elapsed - 1]))
 
+    def _feedback(self) -> Tick | None:
+        """Correct what was prepared for this step; None where nothing that fits was."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None or not prepared.fits(
+            step=self._step, planner=self.planner, goal=self._goal, limits=self.limits
+        ):
+            return None
+        try:
+            plan = prepared.feedback.correct(
+                self.model, self._problem(self._step), updates=self.config.feedback_updates
+            )
+        except SolveError:
+            return None
+        return self._send(plan, prepared.shift_steps, prepare_sec=prepared.duration_sec)
+
     def _solve(self, started_sec: float) -> Tick:
-        card, device = self.model.card, self.model.device
-        warm_start, shift_steps = self._warm_start()
+        warm_start, shift_steps = self._warm_start(self._step)
         expires_sec = None
         if self.config.deadline_sec:
             expires_sec = started_sec + self.config.deadline_sec
-        previous = torch.as_tensor(self._history.last_action, dtype=torch.float32, device=device)
-        problem = Problem(
-            context=self._history.context(self._step),
-            past_actions=self._history.past_actions(self._step, card.history - 1, device),
-            goal=self._goal,
-            limits=self.limits,
-            previous_action=previous,
-            safe_action=torch.as_tensor(self.safe_action, dtype=torch.float32, device=device),
-            tick=self._ticks,
-        )
         try:
             plan = self.planner.solve(
-                problem, warm_start, Deadline(expires_sec, clock=self._clock)
+                self._problem(self._step), warm_start, Deadline(expires_sec, clock=self._clock)
             )
         except SolveError as error:
             tick = self._go_on(str(error))
             self._plan = None  # what failed must not start the next solve
             return tick
+        return self._send(plan, shift_steps)
+
+    def _send(self, plan: Plan, shift_steps: int, *, prepare_sec: float = 0.0) -> Tick:
+        """Put a plan for the present step in force."""
         self._plan, self._plan_step = plan, self._step
         return Tick(
             action=plan.actions[0, 0].double().cpu().numpy(),
@@ -282,13 +346,29 @@ class Controller:
             plan=plan,
             iterations=plan.iterations,
             shift_steps=shift_steps,
+            prepare_sec=prepare_sec,
             goal_distance=self._goal_distance,
         )
 
-    def _warm_start(self) -> tuple[WarmStart | None, int]:
+    def _problem(self, step: int) -> Problem:
+        card, device = self.model.card, self.model.device
+        return Problem(
+            context=self._history.context(step),
+            past_actions=self._history.past_actions(step, card.history - 1, device),
+            goal=self._goal,
+            limits=self.limits,
+            previous_action=self._on_device(self._history.last_action),
+            safe_action=self._on_device(self.safe_action),
+            tick=self._ticks,
+        )
+
+    def _on_device(self, action: np.ndarray) -> Tensor:
+        return torch.as_tensor(action, dtype=torch.float32, device=self.model.device)
+
+    def _warm_start(self, step: int) -> tuple[WarmStart | None, int]:
         if self._plan is None:
             return None, COLD
-        elapsed = self._step - self._plan_step
+        elapsed = step - self._plan_step
         warm_start = shift(
             self._plan,
             elapsed_steps=elapsed,

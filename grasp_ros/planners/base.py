@@ -103,6 +103,20 @@ class WarmStart:
 
 
 @dataclass(frozen=True)
+class Branches:
+    """The first step of every plan that a solve compared, for :mod:`grasp_ros.planners.feedback`.
+
+    :param actions: a_0, ``[M, k, A]``
+    :param states: s_1, the latent that a_0 is to lead to, ``[M, *latent]``
+    :param costs: rollout costs, ``[M]``
+    """
+
+    actions: Tensor
+    states: Tensor
+    costs: Tensor
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a solve gave; the best by rollout cost (:func:`~grasp_ros.planners.rollout.plan_cost`).
 
@@ -115,6 +129,7 @@ class Plan:
     :param iterations: iterations that were done
     :param stopped: why the solve ended: ``iterations`` or ``deadline``
     :param source: which candidate won: ``solve``, ``incumbent`` or ``safe_action``
+    :param branches: first steps of the candidates; None when there was the one plan alone
     """
 
     actions: Tensor
@@ -126,6 +141,7 @@ class Plan:
     iterations: int
     stopped: str
     source: str
+    branches: Branches | None = None
 
 
 class Deadline:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import SolveError
-from grasp_ros.planners.base import Plan, Problem, WarmStart
+from grasp_ros.planners.base import Branches, Plan, Problem, WarmStart
 from grasp_ros.world_models.base import WorldModel
 
 
@@ -45,7 +45,7 @@ def best_plan(
     model: WorldModel,
     problem: Problem,
     actions: Tensor,
-    states: Tensor,
+    states: Tensor | None,
     warm_start: WarmStart | None,
     *,
     earlier: list[Tensor],
@@ -59,7 +59,7 @@ def best_plan(
     the iterates on the way, cost a few more rows and not more rollouts.
 
     :param actions: ``[R, T, k, A]``, the last iterates
-    :param states: ``[R, T, *latent]``, their lifted states
+    :param states: ``[R, T, *latent]``, their lifted states; None where they are the rollout itself
     :param earlier: iterates on the way, ``[T, k, A]`` each, that compete too
     :raises SolveError: when no candidate has a finite cost
     """
@@ -81,7 +81,7 @@ def best_plan(
     if ranked[best] == math.inf:
         raise SolveError('no candidate plan has a finite cost: model or input is not finite')
     iterate = min(range(restarts), key=ranked.__getitem__)
-    iterate_states = states[iterate]
+    iterate_states = latents[iterate] if states is None else states[iterate]
     if ranked[iterate] == math.inf or not torch.isfinite(iterate_states).all():
         iterate, iterate_states = best, latents[best]
     return Plan(
@@ -94,4 +94,5 @@ def best_plan(
         iterations=iterations,
         stopped=stopped,
         source='solve' if best < solved else sources[best - solved],
+        branches=Branches(actions=candidates[:, 0], states=latents[:, 0], costs=costs),
     )

@@ -1,0 +1,61 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A plan for a frame that is still to come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from grasp_ros.planners.base import ActionLimits, Planner, Problem
+from grasp_ros.planners.feedback import Feedback
+from grasp_ros.world_models.base import WorldModel
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A plan made ahead, and what must still be the same when its frame is there.
+
+    :param step: control step of its s_0
+    :param problem: that was solved, with the predicted s_0
+    :param planner: that solved it
+    :param feedback: the plan, ready to be corrected
+    :param shift_steps: control steps that its warm start was moved by
+    :param duration_sec: time that it took
+    """
+
+    step: int
+    problem: Problem
+    planner: Planner
+    feedback: Feedback
+    shift_steps: int
+    duration_sec: float
+
+    def fits(self, *, step: int, planner: Planner, goal: Tensor, limits: ActionLimits) -> bool:
+        """Whether it was made for this step, this goal, these limits, and by this planner."""
+        return (
+            self.step == step
+            and self.planner is planner
+            and self.problem.goal is goal
+            and self.problem.limits is limits
+        )
+
+
+@torch.no_grad()
+def problem_ahead(model: WorldModel, problem: Problem, sent: Tensor) -> Problem:
+    """The problem of the next model step, from the latent that the model predicts for it.
+
+    :param problem: of this model step
+    :param sent: the block that is applied in it, ``[k, A]``
+    """
+    blocks = torch.cat((problem.past_actions, sent.unsqueeze(0)))
+    predicted = model.predict(problem.context.unsqueeze(0), blocks.unsqueeze(0))
+    return replace(
+        problem,
+        context=torch.cat((problem.context[1:], predicted)),
+        past_actions=blocks[1:],
+        previous_action=sent[-1],
+        tick=problem.tick + len(sent),
+    )

@@ -1,0 +1,122 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Feedback: the first action of a prepared plan, corrected by the newest latent.
+
+Nothing flows back through GRASP's lifted states, so an iteration changes a_0 through t = 0 alone,
+and what a frame can still change after a preparation is this part of the lifted energy:
+
+    E(a_0) = c(F(s_0, a_0), s_1) + gamma c(F(s_0, a_0), g)
+
+with s_0 the latent that was seen, and s_1 and the start of a_0 from the preparation, which saw
+only a prediction of s_0. It is minimised by damped Gauss-Newton updates
+
+    a_0 <- a_0 - K dE/dp,   K = (J^T H J + lambda tr(J^T H J) / n I)^-1 J^T,   p = F(s_0, a_0)
+
+with J = dp/da_0 and H the curvature of c. K belongs to the preparation (:meth:`Feedback.prepare`)
+and only p to the feedback (:meth:`Feedback.correct`): one predictor call for each update, with as
+many rows as there were plans to choose from, whatever the horizon. The counterpart for explicit
+models is the feedback phase of the real-time iteration (Diehl, Bock, Schlöder, SIAM J. Control
+Optim. 43, 2005), which keeps the prepared derivatives too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from grasp_ros.errors import SolveError
+from grasp_ros.planners.base import Branches, Plan, Problem
+from grasp_ros.world_models.base import WorldModel
+
+DAMPING = 0.1  # lambda
+GOAL_WEIGHT = 0.1  # gamma: 1 is better where the latent is metric, and runs into walls elsewhere
+DIFFERENCE = 0.02  # step of the forward differences, in units of half the action range
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """A plan that waits for the frame of its s_0.
+
+    :param plan: made from a predicted s_0
+    :param gains: K of every branch, ``[M, k A, D]``, D the entries of a latent
+    """
+
+    plan: Plan
+    branches: Branches
+    gains: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def prepare(cls, model: WorldModel, plan: Plan, problem: Problem) -> Feedback:
+        """Linearise the first step of every branch about the predicted latent.
+
+        J comes from forward differences, k A more rows in one predictor call, for any model,
+        token latents included.
+
+        :param problem: that the plan was made for
+        """
+        branches = plan.branches or Branches(
+            actions=plan.actions[:1], states=plan.rollout[:1], costs=plan.candidate_costs[:1]
+        )
+        actions = branches.actions
+        count, block, size = actions.shape
+        step = DIFFERENCE * problem.limits.half_range
+        basis = torch.diag(step.repeat(block)).view(1, block * size, block, size)
+        # Backwards where the range ends, so that no row asks for an action that cannot be.
+        inside = actions.unsqueeze(1) + basis <= problem.limits.high
+        basis = torch.where(inside, basis, -basis)
+        tried = torch.cat((actions.unsqueeze(1), actions.unsqueeze(1) + basis), dim=1)
+        latents = _predict(model, problem, tried.flatten(0, 1))
+        slopes = model.cost_gradient(latents, problem.goal).view(count, len(tried[0]), -1)
+        latents = latents.view(slopes.shape)
+        lengths = basis.sum(dim=(2, 3)).unsqueeze(-1)
+        jacobian = (latents[:, 1:] - latents[:, :1]) / lengths
+        curved = (slopes[:, 1:] - slopes[:, :1]) / lengths
+        matrix = (1 + GOAL_WEIGHT) * (jacobian @ curved.mT)
+        scale = matrix.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
+        matrix = matrix + (DAMPING * scale + 1e-12) * torch.eye(len(basis[0]), device=model.device)
+        return cls(plan, branches, torch.linalg.solve(matrix, jacobian))
+
+    @torch.no_grad()
+    def correct(self, model: WorldModel, problem: Problem, *, updates: int) -> Plan:
+        """Correct the first action from the latent that was seen.
+
+        The branch is chosen anew: by the cost of its plan and by how far the latent that was seen
+        leads away from it.
+
+        :param problem: as prepared, with the context that was seen
+        :param updates: Gauss-Newton updates; 0 gives the plan back as it is
+        :raises SolveError: when no branch is finite
+        """
+        if updates == 0:
+            return self.plan
+        branches, actions = self.branches, self.branches.actions
+        for _ in range(updates):
+            latents = _predict(model, problem, actions)
+            slopes = model.cost_gradient(latents, branches.states)
+            slopes.add_(model.cost_gradient(latents, problem.goal), alpha=GOAL_WEIGHT)
+            change = self.gains @ slopes.flatten(1).unsqueeze(-1)
+            actions = (actions - change.view(actions.shape)).unsqueeze(1)
+            actions = problem.limits.project(actions, problem.previous_action).squeeze(1)
+        latents = _predict(model, problem, actions)
+        costs = (model.cost(latents, branches.states) + branches.costs).tolist()
+        best = min(range(len(costs)), key=lambda n: costs[n] if costs[n] == costs[n] else math.inf)
+        if not math.isfinite(costs[best]):
+            raise SolveError('no corrected action is finite: model or input is not finite')
+        return replace(
+            self.plan,
+            actions=torch.cat((actions[best : best + 1], self.plan.actions[1:])),
+            rollout=torch.cat((latents[best : best + 1], self.plan.rollout[1:])),
+        )
+
+
+def _predict(model: WorldModel, problem: Problem, actions: Tensor) -> Tensor:
+    """F from the present with these blocks, ``[M, k, A]`` to ``[M, *latent]``."""
+    blocks = actions.unsqueeze(1)
+    if len(problem.past_actions):
+        past = problem.past_actions.expand(len(actions), *problem.past_actions.shape)
+        blocks = torch.cat((past, blocks), dim=1)
+    return model.predict(problem.context.expand(len(actions), *problem.context.shape), blocks)

@@ -1,0 +1,132 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Feedback: the first action after the frame, against a plain minimisation."""
+
+from dataclasses import replace
+
+import pytest
+import tiny_world
+import torch
+
+from grasp_ros.errors import SolveError
+from grasp_ros.planners import feedback as module
+from grasp_ros.planners import registry
+from grasp_ros.planners.base import Deadline
+from grasp_ros.planners.feedback import Feedback
+
+
+class CountingModel(tiny_world.TinyModel):
+    """Counts what it is asked."""
+
+    calls = rows = 0
+
+    def predict(self, context, actions):
+        self.calls, self.rows = self.calls + 1, self.rows + len(context)
+        return super().predict(context, actions)
+
+
+def prepared(*, horizon=6, alone=False, dtype=torch.float64, **settings):
+    """A model, the problem as predicted, and a plan that waits for its frame."""
+    model = CountingModel(tiny_world.CARD)
+    problem = tiny_world.problem(model, dtype=dtype, goal=(0.25, 0.33))
+    planner = registry.make('grasp', model, **{**tiny_world.GRASP, 'horizon': horizon, **settings})
+    plan = planner.solve(problem, None, Deadline())
+    if alone:
+        plan = replace(plan, branches=None)
+    return model, problem, Feedback.prepare(model, plan, problem)
+
+
+def seen_elsewhere(problem, by=0.003):
+    return replace(problem, context=problem.context + by)
+
+
+def energy(model, problem, target, action):
+    """E(a_0) of the module's docstring."""
+    blocks = torch.cat((problem.past_actions, action.unsqueeze(0)))
+    latent = model.predict(problem.context.unsqueeze(0), blocks.unsqueeze(0))
+    cost = model.cost(latent, target) + module.GOAL_WEIGHT * model.cost(latent, problem.goal)
+    return cost.sum()
+
+
+def test_one_undamped_update_minimises_the_energy_of_a_linear_model(monkeypatch):
+    monkeypatch.setattr(module, 'DAMPING', 1e-9)
+    model, problem, feedback = prepared(alone=True)
+    seen = seen_elsewhere(problem)
+    action = feedback.correct(model, seen, updates=1).actions[0]
+    assert problem.limits.low.lt(action).all() and problem.limits.high.gt(action).all()
+    action.requires_grad_(True)
+    target = feedback.plan.rollout[0]
+    gradient, = torch.autograd.grad(energy(model, seen, target, action), action)
+    before = feedback.plan.actions[0].requires_grad_(True)
+    start, = torch.autograd.grad(energy(model, seen, target, before), before)
+    assert gradient.norm() < 1e-5 * start.norm()
+
+
+def test_damped_updates_lower_the_energy_and_the_second_does_so_further(monkeypatch):
+    monkeypatch.setattr(module, 'DAMPING', 1.0)
+    model, problem, feedback = prepared(alone=True)
+    seen, target = seen_elsewhere(problem), feedback.plan.rollout[0]
+    energies = [
+        float(energy(model, seen, target, feedback.correct(model, seen, updates=n).actions[0]))
+        for n in range(3)
+    ]
+    assert energies[2] < energies[1] < energies[0]
+
+
+def test_without_updates_the_plan_stays_and_the_model_is_not_asked():
+    model, problem, feedback = prepared()
+    model.calls = 0
+    assert feedback.correct(model, seen_elsewhere(problem), updates=0) is feedback.plan
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize('updates', [1, 2])
+def test_the_work_after_the_frame_does_not_grow_with_the_horizon(updates):
+    work = set()
+    for horizon in (5, 50):
+        model, problem, feedback = prepared(horizon=horizon, restarts=3)
+        model.calls = model.rows = 0
+        feedback.correct(model, seen_elsewhere(problem), updates=updates)
+        work.add((model.calls, model.rows))
+    assert work == {(updates + 1, (updates + 1) * len(feedback.branches.actions))}
+
+
+def test_only_the_first_step_changes_and_the_limits_hold():
+    model, problem, feedback = prepared()
+    seen = replace(
+        seen_elsewhere(problem, by=0.2),
+        limits=tiny_world.limits((0.02, 0.02)),
+        previous_action=torch.full((2,), 0.1, dtype=torch.float64),
+    )
+    plan = feedback.correct(model, seen, updates=2)
+    assert torch.equal(plan.actions[1:], feedback.plan.actions[1:])
+    assert not torch.equal(plan.actions[0], feedback.plan.actions[0])
+    steps = torch.cat((seen.previous_action.unsqueeze(0), plan.actions[0])).diff(dim=0)
+    assert steps.abs().max() <= 0.02 + 1e-9
+    blocks = torch.cat((seen.past_actions, plan.actions[:1]))
+    expected = model.predict(seen.context.unsqueeze(0), blocks.unsqueeze(0))[0]
+    torch.testing.assert_close(plan.rollout[0], expected)
+
+
+def test_the_branch_whose_next_latent_fits_what_was_seen_takes_over():
+    model, problem, feedback = prepared()
+    aside = torch.tensor([[0.2, 0.0], [0.0, 0.2]], dtype=torch.float64)
+    here = problem.context[-1]
+    branches = module.Branches(
+        actions=torch.zeros(2, 2, 2, dtype=torch.float64),
+        states=torch.stack((here, here + aside)),
+        costs=torch.tensor([0.010, 0.011], dtype=torch.float64),
+    )
+    feedback = Feedback.prepare(model, replace(feedback.plan, branches=branches), problem)
+    for push, winner in ((0.0, 0), (1.0, 1)):
+        seen = replace(problem, context=problem.context + push * aside)
+        plan = feedback.correct(model, seen, updates=1)
+        assert int(model.cost(plan.rollout[:1], branches.states).argmin()) == winner
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_a_latent_that_is_not_finite_gives_no_action(bad):
+    model, problem, feedback = prepared()
+    seen = replace(problem, context=torch.full_like(problem.context, bad))
+    with pytest.raises(SolveError, match='finite'):
+        feedback.correct(model, seen, updates=1)
