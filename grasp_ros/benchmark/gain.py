@@ -13,61 +13,80 @@ a_0 + K (s_0 - predicted s_0), with no predictor call at all.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from grasp_ros.control.controller import Controller, Tick
-from grasp_ros.planners.base import Problem
+from grasp_ros.control.controller import Controller
+from grasp_ros.planners.base import Plan, Problem
 from grasp_ros.planners.feedback import DAMPING, DIFFERENCE
+from grasp_ros.world_models.base import WorldModel
+
+
+@dataclass(frozen=True)
+class LinearFeedback:
+    """Takes the place of :class:`~grasp_ros.planners.feedback.Feedback`.
+
+    :param plan: made from a predicted s_0
+    :param gain: K, ``[k A, D]``, D the entries of a latent
+    :param expected: the predicted s_0, ``[*latent]``
+    """
+
+    plan: Plan
+    gain: Tensor
+    expected: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def prepare(cls, model: WorldModel, plan: Plan, problem: Problem) -> LinearFeedback:
+        """Linearise by differences: one predictor call with k A + D more rows."""
+        context, action = problem.context, plan.actions[0]
+        latent = context[-1]
+        inputs, states = action.numel(), latent.numel()
+        rows = 1 + inputs + states
+        # Towards the middle of the range, so that no row asks for an action that cannot be.
+        step = DIFFERENCE * problem.limits.half_range * torch.where(
+            action > (problem.limits.low + problem.limits.high) / 2, -1.0, 1.0
+        )
+        action_step = step.flatten()[:, None]
+        state_step = DIFFERENCE * model.card.latent_scale
+        contexts = context.repeat(rows, *(1 for _ in context.shape))
+        contexts[1 + inputs :, -1] += state_step * torch.eye(states).view(states, *latent.shape)
+        actions = action.repeat(rows, 1, 1)
+        actions[1 : 1 + inputs] += torch.diag(step.flatten()).view(inputs, *action.shape)
+        past = problem.past_actions.expand(rows, *problem.past_actions.shape)
+        latents = model.predict(contexts, torch.cat((past, actions.unsqueeze(1)), dim=1))
+        metric = model.cost_gradient(latents.clone(), latents[0]).flatten(1)
+        latents = latents.flatten(1)
+        by_action = (latents[1 : 1 + inputs] - latents[:1]) / action_step
+        matrix = by_action @ (metric[1 : 1 + inputs] / action_step).mT
+        damping = DAMPING * matrix.diagonal().mean() + 1e-12
+        gain = -torch.linalg.solve(
+            matrix + damping * torch.eye(inputs), by_action @ (metric[1 + inputs :] / state_step).mT
+        )
+        return cls(plan, gain, latent)
+
+    @torch.no_grad()
+    def correct(self, model: WorldModel, problem: Problem, *, updates: int) -> Plan:
+        """The plan with ``a_0 + K (s_0 - predicted s_0)``; neither model nor updates are used."""
+        del model, updates
+        gap = (problem.context[-1] - self.expected).flatten()
+        first = self.plan.actions[:1]
+        first = problem.limits.project(
+            (first + (self.gain @ gap).view(first.shape)).unsqueeze(0), problem.previous_action
+        )[0]
+        return replace(self.plan, actions=torch.cat((first, self.plan.actions[1:])))
 
 
 class GainController(Controller):
     """:class:`Controller` in schedule ``ahead`` whose feedback is a linear gain."""
 
-    _gain: Tensor | None = None
-    _expected: Tensor | None = None
-
     def prepare(self, *, budget_sec: float | None = None) -> None:
-        """As in the base class; then linearise about the first step."""
+        """As in the base class; then the gain takes the feedback's place."""
         before = self._prepared
         super().prepare(budget_sec=budget_sec)
-        if self._prepared is not None and self._prepared is not before:
-            self._linearise(self._prepared.problem, self._prepared.plan.actions[0])
-
-    @torch.no_grad()
-    def _linearise(self, problem: Problem, action: Tensor) -> None:
-        model, context = self.model, problem.context
-        block, size = action.shape
-        latent = context[-1]
-        action_step = (DIFFERENCE * problem.limits.half_range).repeat(block)
-        state_step = DIFFERENCE * model.card.latent_scale
-        inputs, states = block * size, latent.numel()
-        contexts = context.expand(1 + inputs + states, *context.shape).clone()
-        contexts[1 + inputs :, -1] += state_step * torch.eye(states).view(states, *latent.shape)
-        actions = action.expand(1 + inputs + states, block, size).clone()
-        actions[1 : 1 + inputs] += torch.diag(action_step).view(inputs, block, size)
-        past = problem.past_actions.expand(len(actions), *problem.past_actions.shape)
-        latents = model.predict(contexts, torch.cat((past, actions.unsqueeze(1)), dim=1))
-        slopes = model.cost_gradient(latents, latents[:1].expand_as(latents)).flatten(1)
-        latents = latents.flatten(1)
-        to_action = (latents[1 : 1 + inputs] - latents[:1]) / action_step[:, None]
-        weighted = slopes[1 + inputs :] / state_step  # W J_s, transposed
-        curvature = to_action @ (slopes[1 : 1 + inputs] / action_step[:, None]).mT
-        damping = DAMPING * curvature.diagonal().mean() + 1e-12
-        matrix = curvature + damping * torch.eye(inputs)
-        self._gain = -torch.linalg.solve(matrix, to_action @ weighted.mT)
-        self._expected = latent
-
-    def _feedback(self) -> Tick | None:
-        tick = super()._feedback()
-        if tick is None or self._gain is None:
-            return tick
-        plan = tick.plan
-        problem = self._problem(self._step)
-        gap = (problem.context[-1] - self._expected).flatten()
-        first = plan.actions[:1] + (self._gain @ gap).view(plan.actions[:1].shape)
-        first = problem.limits.project(first.unsqueeze(0), problem.previous_action)[0]
-        plan = replace(plan, actions=torch.cat((first, plan.actions[1:])))
-        return self._send(plan, tick.shift_steps, prepare_sec=tick.prepare_sec)
+        prepared = self._prepared
+        if prepared is not None and prepared is not before:
+            linear = LinearFeedback.prepare(self.model, prepared.feedback.plan, prepared.problem)
+            self._prepared = replace(prepared, feedback=linear)
