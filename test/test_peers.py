@@ -379,9 +379,9 @@ def test_gradient_shooting_equals_adam_on_the_plain_cost(model):
 
 
 def test_gradient_shooting_gives_the_best_on_the_way(model):
-    problem = tiny_world.problem(model, start=(0.5, 0.5), goal=(0.55, 0.5))
+    problem = tiny_world.problem(model, start=(0.5, 0.5), goal=(0.6, 0.5))
     once, often = (
-        registry.make('gradient', model, horizon=5, iterations=n, action_rate=0.6)
+        registry.make('gradient', model, horizon=5, iterations=n, action_rate=0.3)
         for n in (1, 2)
     )
     reached, overshot = (p.solve(problem, None, UNLIMITED) for p in (once, often))
