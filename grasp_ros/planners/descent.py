@@ -8,20 +8,24 @@ import torch
 from torch import Tensor
 
 from grasp_ros.planners.base import Problem
-from grasp_ros.planners.rollout import plan_cost, rollout
+from grasp_ros.planners.rollout import plan_cost
 from grasp_ros.world_models.base import WorldModel
 
 
 def rollout_gradient(
     model: WorldModel, problem: Problem, actions: Tensor, running_weight: float
 ) -> tuple[Tensor, Tensor]:
-    """Costs of plans and their gradients, by autograd through the rollout.
+    """Costs of plans and their gradients; the way back through the rollout is the model's.
 
     :param actions: ``[R, T, k, A]``
     :return: costs ``[R]``, and dJ/da ``[R, T, k, A]``
     """
-    with torch.enable_grad():
-        leaf = actions.detach().requires_grad_(True)
-        costs = plan_cost(model, problem.goal, rollout(model, problem, leaf), running_weight)
-        gradient = torch.autograd.grad(costs.sum(), leaf)[0]
-    return costs.detach(), gradient
+    count, horizon = actions.shape[:2]
+    context = problem.context.expand(count, *problem.context.shape)
+    past = problem.past_actions.expand(count, *problem.past_actions.shape)
+    latents, pullback = model.rollout_with_vjp(context, torch.cat((past, actions), dim=1))
+    costs = plan_cost(model, problem.goal, latents, running_weight)
+    slope = model.cost_gradient(latents.flatten(0, 1), problem.goal).view(latents.shape)
+    cotangent = slope * (running_weight / horizon)
+    cotangent[:, -1] += slope[:, -1]
+    return costs, pullback(cotangent)[:, -horizon:]

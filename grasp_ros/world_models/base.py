@@ -254,6 +254,15 @@ class WorldModel(Protocol):
             be called once
         """
 
+    def rollout_with_vjp(
+        self, context: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """:meth:`rollout` and its pullback to the actions, with nothing cut.
+
+        :return: latents ``[N, T, *latent]`` and a function ``[N, T, *latent] ->
+            [N, H - 1 + T, k, A]`` that may be called once
+        """
+
     def cost(self, latent: Tensor, goal: Tensor) -> Tensor:
         """Dimensionless distance to the goal, ``[N]``, >= 0; 0 where they are equal.
 
@@ -319,17 +328,28 @@ class LatentModel(torch.nn.Module):
     def predict_with_vjp(
         self, context: Tensor, actions: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        with torch.enable_grad():
-            leaf = actions.detach().requires_grad_(True)
-            latent = self.predict(context.detach(), leaf)
+        return _with_autograd(self.predict, context, actions)
 
-        def pullback(cotangent: Tensor) -> Tensor:
-            return torch.autograd.grad(latent, leaf, cotangent)[0]
-
-        return latent.detach(), pullback
+    def rollout_with_vjp(
+        self, context: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return _with_autograd(self.rollout, context, actions)
 
     def project(self, latent: Tensor) -> Tensor:
         return latent
 
     def position(self, latent: Tensor) -> Tensor | None:
         return None
+
+
+def _with_autograd(
+    function: Callable[[Tensor, Tensor], Tensor], context: Tensor, actions: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    with torch.enable_grad():
+        leaf = actions.detach().requires_grad_(True)
+        latent = function(context.detach(), leaf)
+
+    def pullback(cotangent: Tensor) -> Tensor:
+        return torch.autograd.grad(latent, leaf, cotangent)[0]
+
+    return latent.detach(), pullback
