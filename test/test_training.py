@@ -16,18 +16,19 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from grasp_ros.errors import ConfigError
-from grasp_ros.sim.worlds import make
+from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, make
 from grasp_ros.training.config import TrainingConfig
-from grasp_ros.training.dataset import collect
+from grasp_ros.training.dataset import collect, interleave
 from grasp_ros.training.metrics import goal_score, goal_tolerance, rank_correlation
 from grasp_ros.training.runner import Interrupted
 from grasp_ros.training.state import STATE_FILE
 from grasp_ros.training.train import command, train
 from grasp_ros.world_models import checkpoint
-from grasp_ros.world_models.base import Observation
-from grasp_ros.world_models.jepa import Predictor
+from grasp_ros.world_models.base import ActionSpec, CameraSpec, ModelCard, Observation
+from grasp_ros.world_models.jepa import Jepa, Predictor
 
 MODELS = ('two_rooms', 'two_rooms_no_metric')
+NEW_TASKS = ('inertial_two_rooms', 'staggered_walls')
 
 
 class Recorder:
@@ -60,8 +61,35 @@ def quick_run(tmp_path_factory):
     return folder, result.output
 
 
+@pytest.fixture(scope='module')
+def quick_runs(tmp_path_factory):
+    folders = {}
+    for task in NEW_TASKS:
+        folders[task] = tmp_path_factory.mktemp(task)
+        result = CliRunner().invoke(command, ['--task', task, '--out', str(folders[task]),
+                                              '--seed', '3', '--quick'])
+        assert result.exit_code == 0, result.output
+    return folders
+
+
 def _images(world, places):
     return torch.from_numpy(np.stack([world.render_at(*place) for place in places]))[:, None]
+
+
+def _pairs(world, before, now):
+    """What a model of two frames sees of robots that went from some places to others."""
+    images = torch.cat([_images(world, before), _images(world, now)], dim=1)
+    return Observation({'overhead': images}, actions=torch.zeros(len(now), 1, 1, 2))
+
+
+def _jepa(*, size, frames=1, **architecture):
+    torch.manual_seed(0)
+    return Jepa(ModelCard(
+        name='test', cameras={'overhead': CameraSpec(64, 64)}, latent_shape=(size,), frames=frames,
+        actions=tuple(ActionSpec(name, 'm/s', -0.3, 0.3) for name in 'xy'), model_step_sec=0.1,
+        architecture={'type': 'jepa', 'channels': [4, 4, 8], 'encoder_width': 16,
+                      'metric_width': 0, 'predictor_width': 33, 'probe_width': 16,
+                      **architecture})).eval()
 
 
 def test_data_is_the_same_for_the_same_seed_and_differs_for_another():
@@ -125,11 +153,12 @@ def test_interrupted_run_goes_on_and_ends_where_the_whole_run_does(quick_run, tm
     for stop_after in (7, 100):  # in the joint stage, then in a later one
         recorder = Recorder(stop_after)
         with pytest.raises(Interrupted):
-            train(TrainingConfig.quick(3), folder=tmp_path, command='test', progress=recorder,
-                  should_stop=recorder.should_stop)
+            train(TrainingConfig.of('two_rooms', seed=3, quick=True), folder=tmp_path,
+                  command='test', progress=recorder, should_stop=recorder.should_stop)
     assert not (tmp_path / 'report.md').exists()
     last = Recorder()
-    train(TrainingConfig.quick(3), folder=tmp_path, command='test', progress=last)
+    train(TrainingConfig.of('two_rooms', seed=3, quick=True), folder=tmp_path, command='test',
+          progress=last)
     assert ('encoder', 40, 40) == [report[:3] for report in last.reports
                                    if report[0] == 'encoder'][0]
     for name in MODELS:
@@ -158,21 +187,25 @@ def test_ctrl_c_saves_and_exits_with_a_hint(tmp_path):
 
 def test_folder_of_another_run_is_refused_with_what_differs(quick_run):
     with pytest.raises(ConfigError, match='another seed'):
-        train(TrainingConfig.quick(4), folder=quick_run[0], command='test', progress=Recorder())
+        train(TrainingConfig.of('two_rooms', seed=4, quick=True), folder=quick_run[0],
+              command='test', progress=Recorder())
 
 
 def test_damaged_state_is_refused(tmp_path):
     (tmp_path / STATE_FILE).write_bytes(b'not a safetensors file')
     with pytest.raises(ConfigError, match='damaged'):
-        train(TrainingConfig.quick(3), folder=tmp_path, command='test', progress=Recorder())
+        train(TrainingConfig.of('two_rooms', seed=3, quick=True), folder=tmp_path,
+              command='test', progress=Recorder())
 
 
-def test_hand_written_pullback_is_that_of_autograd():
+@pytest.mark.parametrize('static', [0, 3])
+def test_hand_written_pullback_is_that_of_autograd(static):
     torch.manual_seed(0)
-    predictor = Predictor(latent_size=5, action_size=2, action_scale=0.3, width=33).double()
-    latent, action = torch.randn(7, 5).double(), torch.randn(7, 2).double().requires_grad_()
-    expected = predictor(latent, action)
-    cotangent = torch.randn(7, 5).double()
+    predictor = Predictor(latent_size=5 + static, action_size=2, action_scale=0.3, width=33,
+                          static_size=static).double()
+    latent, action = torch.randn(7, 5 + static).double(), torch.randn(7, 2).double()
+    cotangent = torch.randn(7, 5 + static).double()
+    expected = predictor(latent, action.requires_grad_())
     gradient, = torch.autograd.grad(expected, action, cotangent)
     with torch.no_grad():
         found, pullback = predictor.with_vjp(latent, action)
@@ -180,14 +213,100 @@ def test_hand_written_pullback_is_that_of_autograd():
         assert torch.allclose(pullback(cotangent), gradient, atol=1e-12)
 
 
-def test_rollout_is_repeated_prediction():
+@pytest.mark.parametrize('static', [0, 3])
+def test_rollout_is_repeated_prediction(static):
     torch.manual_seed(0)
-    predictor = Predictor(latent_size=5, action_size=2, action_scale=0.3, width=33).double()
-    latent, actions = torch.randn(4, 5).double(), torch.randn(4, 6, 2).double()
-    together = predictor.rollout(latent, actions)
+    predictor = Predictor(latent_size=5 + static, action_size=2, action_scale=0.3, width=33,
+                          static_size=static).double()
+    latent, actions = torch.randn(4, 5 + static).double(), torch.randn(4, 6, 2).double()
+    together, walls = predictor.rollout(latent, actions), latent[:, 5:]
     for step in range(6):
         latent = predictor(latent, actions[:, step])
         assert torch.allclose(together[:, step], latent, atol=1e-12)
+        assert torch.equal(latent[:, 5:], walls)
+    assert not torch.equal(together[:, -1, :5], together[:, 0, :5])
+
+
+def test_static_part_matters_to_the_motion_and_not_to_the_cost():
+    model = _jepa(size=5, static_size=3)
+    latent, actions = torch.randn(1, 1, 5), torch.full((1, 4, 1, 2), 0.2)
+    other = latent.clone()
+    other[..., 2:] += 1
+    first, second = model.rollout(latent, actions), model.rollout(other, actions)
+    assert (first[..., :2] - second[..., :2]).abs().max() > 1e-4
+    assert model.cost(latent[0], other[0, 0]) == 0
+    # The mean over the entries that count, so that planner settings need not know of the others.
+    nearer = latent[0] + torch.tensor([3.0, 1.0, 9.0, 9.0, 9.0])
+    assert model.cost(nearer, latent[0, 0]).item() == pytest.approx(5)
+
+
+def test_robot_at_rest_has_no_velocity_part_and_a_moving_one_has_its_way():
+    model, world = _jepa(size=6, frames=2, velocity_gain=7.0), make('inertial_two_rooms')
+    before, now = [(0.2, 0.2), (0.7, 0.3)], [(0.2, 0.2), (0.75, 0.35)]
+    with torch.no_grad():
+        latent = model.encode(_pairs(world, before, now))
+        earlier = model.encode(_pairs(world, before, before))
+    assert (latent[0, 3:] == 0).all() and (earlier[:, 3:] == 0).all()
+    assert torch.allclose(latent[1, 3:], 7 * (latent[1, :3] - earlier[1, :3]), atol=1e-5)
+    still, moving = model.velocity(latent)
+    assert (still == 0).all() and (moving != 0).all()
+
+
+def test_latents_that_do_not_divide_are_refused():
+    for sizes in ({'size': 5, 'frames': 2, 'velocity_gain': 1.0}, {'size': 4, 'static_size': 4},
+                  {'size': 6, 'frames': 3, 'velocity_gain': 1.0}):
+        with pytest.raises(ValueError):
+            _jepa(**sizes)
+
+
+def test_robot_with_inertia_keeps_out_of_the_bands_drives_fast_and_stands():
+    walks = collect(make('inertial_two_rooms'), walks=40, length=100, seed=0)
+    assert not walks.held_out.any()
+    speed = np.linalg.norm(walks.velocities, axis=-1)
+    assert (speed[:, 1:] < 0.01).mean() > 0.1 and (speed > 0.3).mean() > 0.03
+    braked = (speed[:, :-1] > 0.1) & (speed[:, 1:] < 0.7 * speed[:, :-1]) & ~walks.touches[:, 1:]
+    assert braked.mean() > 0.02
+    assert np.abs(walks.actions).max() <= np.float32(0.3)
+
+
+def test_walks_of_layouts_are_interleaved_and_differ():
+    parts = [collect(make('staggered_walls', layout=layout), walks=2, length=5, seed=0)
+             for layout in (3, 4)]
+    walks = interleave(parts)
+    assert walks.layouts.tolist() == [3, 4, 3, 4]
+    assert np.array_equal(walks.images[2], parts[0].images[1])
+    assert not np.array_equal(walks.positions[0], walks.positions[1])
+
+
+@pytest.mark.parametrize('task', NEW_TASKS)
+def test_quick_run_of_each_task_leaves_a_model_of_its_world(quick_runs, task):
+    folder = quick_runs[task]
+    assert 'open loop' in (folder / 'report.md').read_text()
+    assert (folder / 'distance_map.png').stat().st_size > 5000
+    model = checkpoint.load(folder / task)
+    card = model.card
+    assert card.training['world'] == task and f'--task {task}' in card.training['command']
+    assert card.actions[0].unit == ('m/s^2' if task == 'inertial_two_rooms' else 'm/s')
+    world = make(task, layout=7 if task == 'staggered_walls' else None)
+    assert card.model_step_sec == world.scene.step_sec
+    images = _images(world, [(0.2, 0.15), (0.8, 0.7)]).expand(-1, card.frames, -1, -1, -1)
+    latent = model.encode(Observation({'overhead': images}, actions=torch.zeros(2, 1, 1, 2)))
+    assert latent.shape == (2, *card.latent_shape)
+    after = model.predict(latent[:, None], torch.full((2, 1, 1, 2), 0.3))
+    assert model.position(after).shape == (2, 2) and (after != latent).any()
+
+
+def test_quick_run_of_inertia_measures_velocity_and_goals_at_rest(quick_runs):
+    metrics = checkpoint.load_card(quick_runs[NEW_TASKS[0]] / NEW_TASKS[0]).metrics
+    assert metrics['ordinary']['velocity_error']['mean'] > 0
+
+
+def test_quick_run_of_layouts_measures_held_out_ones(quick_runs):
+    metrics = checkpoint.load_card(quick_runs[NEW_TASKS[1]] / NEW_TASKS[1]).metrics
+    assert set(metrics['layout_told']) == {'ordinary', 'held_out_layouts'}
+    share = len(HELD_OUT_LAYOUTS) / len(TRAINING_LAYOUTS)
+    counts = [metrics[area]['probe_error']['count'] for area in ('held_out_layouts', 'ordinary')]
+    assert counts[0] / counts[1] == pytest.approx(share)
 
 
 @pytest.mark.parametrize('name', MODELS)

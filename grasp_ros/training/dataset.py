@@ -1,20 +1,28 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random-walk data from the embedded world."""
+"""Random-walk data from the embedded worlds."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from grasp_ros.sim.world import DiscWorld
 
 _HOLD_STEPS = 6.0
-"""Mean number of steps that the walk keeps one velocity."""
+"""Mean number of steps that the walk keeps one velocity or one acceleration."""
 _JITTER = 0.1
-"""Standard deviation of each step's own velocity, as a part of the speed limit."""
+"""Standard deviation of each step's own change of the command, as a part of its limit."""
 _BAND_MARGIN = 0.002
 """Distance in m kept from the bands: more than the drive lags behind its command in a step."""
+_BRAKE_MARGIN = 0.01
+"""The same in m for a robot that has to brake in time."""
+_BRAKE_PARTS = 4
+"""Parts of a model step in which braking is foreseen."""
+_STANDS = 0.005
+"""Speed in m/s under which it has stopped."""
+_TOUCH = 0.002
+"""Clearance in m under which the robot counts as touching a wall."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +31,22 @@ class Walks:
     E random walks of L frames each.
 
     :param images: uint8 [E, L, size, size, 3].
-    :param actions: float32 [E, L - 1, 2] in m/s; `actions[:, t]` was held from frame t to t + 1.
+    :param actions: float32 [E, L - 1, 2] in m/s or m/s^2; `actions[:, t]` was held from frame t to
+        t + 1.
     :param positions: float32 [E, L, 2] in m; ground truth, for the probe and for metrics only.
-    :param held_out: bool [E, L], whether the robot stood in a held-out band.
+    :param velocities: float32 [E, L, 2] in m/s; ground truth, for metrics only.
+    :param held_out: bool [E, L], whether the robot stood in a held-out band or layout.
+    :param touches: bool [E, L], whether it touched a wall.
+    :param layouts: int64 [E], layout of the world of each walk; 0 where there is one alone.
     """
 
     images: np.ndarray
     actions: np.ndarray
     positions: np.ndarray
+    velocities: np.ndarray
     held_out: np.ndarray
+    touches: np.ndarray
+    layouts: np.ndarray
 
 
 def collect(world: DiscWorld, *, walks: int, length: int, seed: int, enter_bands: bool = False,
@@ -39,47 +54,56 @@ def collect(world: DiscWorld, *, walks: int, length: int, seed: int, enter_bands
     """
     Let the robot wander.
 
-    Starts are spread evenly over the free places. A velocity is held for a random time (mean six
-    steps) and jittered at each step; a third of them are drawn from the whole square of
-    velocities, a third from its corners and edges, which planners like best, a third are slow.
+    Starts are spread evenly over the free places, at rest. A command is held for a random time
+    (mean six steps) and jittered at each step; see `_velocity` and `_Thrust` for the commands.
 
     :param world: to collect in; left where the last walk ends.
     :param walks: E, number of walks.
     :param length: L, frames in a walk, at least 2.
     :param seed: equal seeds give equal data.
     :param enter_bands: whether the robot may enter the held-out bands. Training data may not: a
-        velocity that would carry the robot there is drawn anew.
+        command that would carry the robot there is drawn anew, or braked.
     :param on_progress: called with the number of walks done.
     """
-    size, limit, step_sec = world.image_size, world.max_action, world.scene.step_sec
+    size, step_sec = world.image_size, world.scene.step_sec
+    layout = world.scene.layout
     images = np.empty((walks, length, size, size, 3), dtype=np.uint8)
     actions = np.empty((walks, length - 1, 2), dtype=np.float32)
     positions = np.empty((walks, length, 2), dtype=np.float32)
+    velocities = np.empty((walks, length, 2), dtype=np.float32)
+    held_out = np.empty((walks, length), dtype=bool)
     for walk in range(walks):
         # Each walk has its own generator, so that more walks only add to the data.
-        rng = np.random.default_rng([seed, walk])
-        place = _start(world, rng, enter_bands)
-        world.reset(options={'start': place})
-        velocity = _velocity(rng, limit)
-        images[walk, 0], positions[walk, 0] = world.render(), world.position
-        for step in range(length - 1):
-            if rng.random() < 1 / _HOLD_STEPS:
-                velocity = _velocity(rng, limit)
-            action = _jittered(rng, velocity, limit)
-            while not enter_bands and world.scene.is_held_out(
-                    *(world.position + step_sec * action), margin=_BAND_MARGIN):
-                velocity = _velocity(rng, limit)
-                action = _jittered(rng, velocity, limit)
-            world.drive(action)
-            world.advance(step_sec)
-            actions[walk, step] = action
-            images[walk, step + 1], positions[walk, step + 1] = world.render(), world.position
+        rng = np.random.default_rng([seed, walk] if layout is None else [seed, layout, walk])
+        is_done = False
+        while not is_done:
+            world.reset(options={'start': _start(world, rng, enter_bands)})
+            driver = (_Thrust if world.scene.robot.has_inertia else _Stroll)(
+                world, rng, enter_bands)
+            for step in range(length):
+                images[walk, step] = world.render()
+                positions[walk, step], velocities[walk, step] = world.position, world.velocity
+                if step < length - 1:
+                    actions[walk, step] = driver.command()
+                    world.drive(actions[walk, step])
+                    world.advance(step_sec)
+            held_out[walk] = [world.scene.is_held_out(x, y) for x, y in positions[walk].tolist()]
+            # With inertia about one walk in a hundred cannot brake in time: it is walked again.
+            is_done = enter_bands or not held_out[walk].any()
         if on_progress is not None:
             on_progress(walk + 1)
-    flat = positions.reshape(-1, 2)
-    held_out = np.array([world.scene.is_held_out(x, y) for x, y in flat.tolist()])
-    return Walks(images=images, actions=actions, positions=positions,
-                 held_out=held_out.reshape(walks, length))
+    return Walks(
+        images=images, actions=actions, positions=positions, velocities=velocities,
+        held_out=held_out, touches=world.geometry.clearance(positions.astype(float)) < _TOUCH,
+        layouts=np.full(walks, layout or 0))
+
+
+def interleave(parts: Sequence[Walks]) -> Walks:
+    """Walks of several worlds as one set: the first of each, the second of each, and so on."""
+    count, each = len(parts), len(parts[0].layouts)
+    order = np.arange(count * each).reshape(count, each).T.reshape(-1)
+    return Walks(**{field.name: np.concatenate([getattr(p, field.name) for p in parts])[order]
+                    for field in fields(Walks)})
 
 
 def _start(world: DiscWorld, rng: np.random.Generator, enter_bands: bool) -> np.ndarray:
@@ -89,15 +113,89 @@ def _start(world: DiscWorld, rng: np.random.Generator, enter_bands: bool) -> np.
             return place
 
 
-def _velocity(rng: np.random.Generator, limit: float) -> np.ndarray:
-    kind, velocity = rng.integers(3), rng.uniform(-1, 1, 2)
+def _command(rng: np.random.Generator, limit: float) -> np.ndarray:
+    """A third from the whole square of commands, a third from its corners and edges, which
+    planners like best, a third small ones."""
+    kind, command = rng.integers(3), rng.uniform(-1, 1, 2)
     if kind == 1:
-        velocity = np.clip(2.5 * velocity, -1, 1)
+        command = np.clip(2.5 * command, -1, 1)
     elif kind == 2:
-        velocity = 0.4 * velocity
-    return limit * velocity
+        command = 0.4 * command
+    return limit * command
 
 
-def _jittered(rng: np.random.Generator, velocity: np.ndarray, limit: float) -> np.ndarray:
+def _jittered(rng: np.random.Generator, command: np.ndarray, limit: float) -> np.ndarray:
     jitter = _JITTER * limit * rng.standard_normal(2)
-    return np.clip(velocity + jitter, -limit, limit).astype(np.float32)
+    return np.clip(command + jitter, -limit, limit).astype(np.float32)
+
+
+class _Stroll:
+    """Random velocities."""
+
+    def __init__(self, world: DiscWorld, rng: np.random.Generator, enter_bands: bool) -> None:
+        self._world, self._rng, self._enter_bands = world, rng, enter_bands
+        self._velocity = _command(rng, world.max_action)
+
+    def command(self) -> np.ndarray:
+        world, rng, limit = self._world, self._rng, self._world.max_action
+        if rng.random() < 1 / _HOLD_STEPS:
+            self._velocity = _command(rng, limit)
+        action = _jittered(rng, self._velocity, limit)
+        while not self._enter_bands and world.scene.is_held_out(
+                *(world.position + world.scene.step_sec * action), margin=_BAND_MARGIN):
+            self._velocity = _command(rng, limit)
+            action = _jittered(rng, self._velocity, limit)
+        return action
+
+
+class _Thrust:
+    """
+    Random accelerations; one phase in six coasts, one brakes to rest and stands.
+
+    A thrust after which full braking could not keep the robot out of a band gives way to braking.
+    """
+
+    def __init__(self, world: DiscWorld, rng: np.random.Generator, enter_bands: bool) -> None:
+        self._world, self._rng, self._enter_bands = world, rng, enter_bands
+        self._draw()
+
+    def _draw(self) -> None:
+        kind = self._rng.integers(6)
+        self._brakes = kind == 5
+        self._thrust = _command(self._rng, self._world.max_action) if kind < 4 else np.zeros(2)
+
+    def command(self) -> np.ndarray:
+        rng, limit = self._rng, self._world.max_action
+        if rng.random() < 1 / _HOLD_STEPS:
+            self._draw()
+        if self._brakes:
+            action = self._braking()
+        else:
+            action = _jittered(rng, self._thrust, limit)
+        return action if self._enter_bands or self._clear_after(action) else self._braking()
+
+    def _braking(self) -> np.ndarray:
+        return self._brake(self._world.velocity).astype(np.float32)
+
+    def _brake(self, velocity: np.ndarray) -> np.ndarray:
+        limit = self._world.max_action
+        return np.clip(-velocity / self._world.scene.step_sec, -limit, limit)
+
+    def _clear_after(self, action: np.ndarray) -> bool:
+        """Whether braking from the next step on still keeps the robot out of the bands."""
+        world, places = self._world, []
+        place, velocity = world.position, world.velocity
+        drag, part_sec = world.scene.robot.drive_rate, world.scene.step_sec / _BRAKE_PARTS
+        while True:
+            for _ in range(_BRAKE_PARTS):
+                velocity = velocity + part_sec * (action - drag * velocity)
+                place = place + part_sec * velocity
+                places.append(place)
+            if np.abs(velocity).max() < _STANDS:
+                break
+            action = self._brake(velocity)
+        bands = world.scene.held_out
+        low = np.array([band.low for band in bands]) - _BRAKE_MARGIN
+        high = np.array([band.high for band in bands]) + _BRAKE_MARGIN
+        way = np.array(places)[:, None]
+        return not ((way >= low) & (way <= high)).all(-1).any()

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures of a world model, on walks that it was not trained on.
 
-Everything is given twice: on ordinary places, and on the bands that no training frame shows.
+Everything is given twice: on ordinary places or layouts, and on the bands or layouts that no
+training frame shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor
 
 from grasp_ros.sim.geometry import DiscGeometry
+from grasp_ros.sim.scoring import STOPPED_M_PER_SEC
+from grasp_ros.sim.worlds import GAP_PLACES
 from grasp_ros.training.dataset import Walks
-from grasp_ros.world_models.base import WorldModel
+from grasp_ros.world_models.jepa import Jepa
 
 OPEN_LOOP_STEPS = (1, 5, 10, 25, 50)
 GOAL_DISTANCE = 0.04
@@ -33,10 +36,12 @@ class Encoded:
     """Evaluation walks as a model sees them.
 
     :param latents: float32 ``[E, L, D]``
+    :param goals: the same frames as goals: the latents of a robot that stands there
     :param walks: the walks
     """
 
     latents: Tensor
+    goals: Tensor
     walks: Walks
 
 
@@ -56,15 +61,16 @@ class Pairs:
     held_out: np.ndarray
 
 
-def open_loop_errors(model: WorldModel, encoded: Encoded) -> dict[str, np.ndarray]:
+def open_loop_errors(model: Jepa, encoded: Encoded) -> dict[str, np.ndarray]:
     """Errors of place, by the probe, of predictions from one frame and the actions alone.
 
-    :return: ``error`` metres ``[W, K]`` after 1 to K = 50 steps of W windows, and ``held_out``,
-        bool ``[W, K]``, whether the robot was in a band at any time up to there
+    :return: ``error`` metres ``[W, K]`` after 1 to K = 50 steps of W windows; ``held_out`` and
+        ``touches``, bool ``[W, K]``: whether the robot was in a band or held-out layout, or
+        touched a wall, at any time up to there
     """
     horizon, walks = OPEN_LOOP_STEPS[-1], encoded.walks
     length = walks.positions.shape[1]
-    errors, held_out = [], []
+    errors, held_out, touches = [], [], []
     for first in range(0, length - horizon, _WINDOW_STRIDE):
         window = slice(first + 1, first + horizon + 1)
         latent = encoded.latents[:, first]
@@ -73,29 +79,38 @@ def open_loop_errors(model: WorldModel, encoded: Encoded) -> dict[str, np.ndarra
             predicted = model.rollout(latent[:, None], actions[:, :, None])
             places = model.position(predicted.flatten(0, 1)).view(*predicted.shape[:2], 2)
         errors.append(np.linalg.norm(places.numpy() - walks.positions[:, window], axis=-1))
-        inside = walks.held_out[:, first:first + horizon + 1]
-        held_out.append(np.logical_or.accumulate(inside, axis=1)[:, 1:])
-    return {'error': np.concatenate(errors), 'held_out': np.concatenate(held_out)}
+        for found, known in ((held_out, walks.held_out), (touches, walks.touches)):
+            inside = known[:, first:first + horizon + 1]
+            found.append(np.logical_or.accumulate(inside, axis=1)[:, 1:])
+    return {'error': np.concatenate(errors), 'held_out': np.concatenate(held_out),
+            'touches': np.concatenate(touches)}
 
 
-def draw_pairs(walks: Walks, geometry: DiscGeometry, *, seed: int) -> Pairs:
-    """Random pairs of frames, from anywhere in the walks.
+def draw_pairs(walks: Walks, geometries: Mapping[int, DiscGeometry], *, seed: int) -> Pairs:
+    """Random pairs of frames of the same layout, from anywhere in its walks.
 
+    :param geometries: of each layout
     :param seed: equal seeds give equal pairs
     """
     places = walks.positions.reshape(-1, 2).astype(np.float64)
-    first, second = np.random.default_rng(seed).integers(0, len(places), (2, _PAIRS))
-    held_out = walks.held_out.reshape(-1)
-    path = [geometry.path_length(places[a], places[b])
-            for a, b in zip(np.array_split(first, 10), np.array_split(second, 10))]
-    return Pairs(first=first, second=second, path=np.concatenate(path),
+    layouts = np.repeat(walks.layouts, walks.positions.shape[1])
+    held_out, random = walks.held_out.reshape(-1), np.random.default_rng(seed)
+    pairs, paths = [], []
+    for layout, geometry in geometries.items():
+        rows = np.flatnonzero(layouts == layout)
+        drawn = rows[random.integers(0, len(rows), (2, _PAIRS // len(geometries)))]
+        pairs.append(drawn)
+        paths += [geometry.path_length(places[a], places[b])
+                  for a, b in zip(*(np.array_split(row, 10) for row in drawn))]
+    first, second = np.concatenate(pairs, axis=1)
+    return Pairs(first=first, second=second, path=np.concatenate(paths),
                  held_out=held_out[first] | held_out[second])
 
 
-def latent_distances(encoded: Encoded, pairs: Pairs) -> np.ndarray:
-    """Euclidean distances of the pairs' latents, ``[M]``."""
-    latents = encoded.latents.flatten(0, 1).numpy()
-    return np.linalg.norm(latents[pairs.first] - latents[pairs.second], axis=1)
+def latent_distances(model: Jepa, encoded: Encoded, pairs: Pairs) -> np.ndarray:
+    """Square roots of the costs between the pairs' places, ``[M]``."""
+    goals = encoded.goals.flatten(0, 1)
+    return model.cost(goals[pairs.first], goals[pairs.second]).sqrt().numpy()
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -104,20 +119,26 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def goal_costs(model: WorldModel, encoded: Encoded, walks: slice
+def goal_costs(model: Jepa, encoded: Encoded, walks: slice
                ) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of frames of some walks: cost as the controller computes it, and true distance.
+    """All pairs of frames of one layout: cost as the controller computes it, and true distance.
 
     :param walks: which walks
-    :return: costs ``[M]`` and distances ``[M]`` in metres
+    :return: costs ``[M]`` and distances ``[M]`` in metres; infinite, whatever the place, where
+        the model minds the robot's speed and that is too large for it to count as stopped
     """
-    latents = encoded.latents[walks].flatten(0, 1)
-    places = encoded.walks.positions[walks].reshape(-1, 2)
-    keep = np.linspace(0, len(places) - 1, min(_GOAL_FRAMES, len(places))).astype(int)
-    latents, places = latents[keep], torch.from_numpy(places[keep])
-    costs = torch.stack([model.cost(latents, goal) for goal in latents])
+    known, length = encoded.walks, encoded.walks.positions.shape[1]
+    latents, goals = (values[walks].flatten(0, 1) for values in (encoded.latents, encoded.goals))
+    keep = np.linspace(0, len(latents) - 1, min(_GOAL_FRAMES, len(latents))).astype(int)
+    places = torch.from_numpy(known.positions[walks].reshape(-1, 2)[keep])
+    layouts = torch.from_numpy(np.repeat(known.layouts[walks], length)[keep])
+    latents, goals = latents[keep], goals[keep]
+    costs = torch.stack([model.cost(latents, goal) for goal in goals])
     distances = torch.cdist(places, places, compute_mode='donot_use_mm_for_euclid_dist')
-    other = ~torch.eye(len(latents), dtype=torch.bool)
+    if model.card.frames > 1:
+        speeds = np.linalg.norm(known.velocities[walks], axis=-1).reshape(-1)[keep]
+        distances[:, torch.from_numpy(speeds >= STOPPED_M_PER_SEC)] = torch.inf
+    other = (layouts[:, None] == layouts) & ~torch.eye(len(latents), dtype=torch.bool)
     return costs[other].numpy(), distances[other].numpy()
 
 
@@ -133,31 +154,35 @@ def goal_score(costs: np.ndarray, distances: np.ndarray, tolerance: float
                ) -> dict[str, float | None]:
     """How well a tolerance tells that the goal is reached."""
     called, near = costs <= tolerance, distances <= GOAL_DISTANCE
+    reached = distances[called & np.isfinite(distances)]
     return {
         'precision_0.04': _share(called & near, called),
         'precision_0.05': _share(called & (distances <= 0.05), called),
         'recall_0.04': _share(called & near, near),
         'recall_0.02': _share(called & (distances <= 0.02), distances <= 0.02),
-        'largest_distance': float(distances[called].max()) if called.any() else None,
+        'largest_distance': float(reached.max()) if len(reached) else None,
     }
 
 
-def summary(model: WorldModel, encoded: Encoded, pairs: Pairs) -> dict[str, Any]:
+def summary(model: Jepa, encoded: Encoded, pairs: Pairs, held_out: str) -> dict[str, Any]:
     """All metrics of a model whose card has its goal tolerance, as JSON types.
 
     Distances in metres; the world is 1 m wide.
+
+    :param held_out: what to call the places that no training frame shows
     """
-    walks, held_out = encoded.walks, encoded.walks.held_out
+    walks = encoded.walks
+    frames = encoded.latents.flatten(0, 1)
     with torch.no_grad():
-        found = model.position(encoded.latents.flatten(0, 1)).numpy()
+        found, moved = model.position(frames).numpy(), model.velocity(frames)
     probe = np.linalg.norm(found - walks.positions.reshape(-1, 2), axis=1)
-    loop, distances = open_loop_errors(model, encoded), latent_distances(encoded, pairs)
-    half = len(held_out) // 2
+    loop, distances = open_loop_errors(model, encoded), latent_distances(model, encoded, pairs)
+    half = len(walks.layouts) // 2
     scored = goal_score(*goal_costs(model, encoded, slice(half, None)),
                         model.card.goal_tolerance)
     result = {}
-    for name, inside in (('ordinary', False), ('held_out_band', True)):
-        chosen = held_out.reshape(-1) == inside
+    for name, inside in (('ordinary', False), (held_out, True)):
+        chosen = walks.held_out.reshape(-1) == inside
         among = pairs.held_out == inside
         result[name] = {
             'probe_error': _mean_and_tail(probe[chosen]),
@@ -165,9 +190,41 @@ def summary(model: WorldModel, encoded: Encoded, pairs: Pairs) -> dict[str, Any]
                 str(k): _mean_and_tail(loop['error'][loop['held_out'][:, k - 1] == inside, k - 1])
                 for k in OPEN_LOOP_STEPS
             },
+            'open_loop_error_at_wall': {
+                str(k): _mean_and_tail(loop['error'][(loop['held_out'][:, k - 1] == inside)
+                                                     & loop['touches'][:, k - 1], k - 1])
+                for k in OPEN_LOOP_STEPS
+            },
             'rank_correlation': rank_correlation(distances[among], pairs.path[among]),
         }
-    return {**result, 'goal': scored}
+        if moved is not None:
+            error = np.linalg.norm(moved.numpy() - _mean_velocities(model, walks), axis=1)
+            result[name]['velocity_error'] = _mean_and_tail(error[chosen])
+    return {**result, 'goal': scored, **_layout_probe(model, encoded, held_out)}
+
+
+def _mean_velocities(model: Jepa, walks: Walks) -> np.ndarray:
+    """Velocities between each frame and the one before it, ``[E L, 2]`` in m/s."""
+    before = np.concatenate([walks.positions[:, :1], walks.positions[:, :-1]], axis=1)
+    return ((walks.positions - before) / model.card.model_step_sec).reshape(-1, 2)
+
+
+def _layout_probe(model: Jepa, encoded: Encoded, held_out: str) -> dict[str, Any]:
+    """How often the static part tells both gaps, by least squares on the training layouts."""
+    static = model.card.architecture.get('static_size', 0)
+    if not static:
+        return {}
+    walks, length = encoded.walks, encoded.walks.positions.shape[1]
+    values = encoded.latents[..., -static:].flatten(0, 1).numpy()
+    values = np.concatenate([values, np.ones((len(values), 1))], axis=1)
+    layouts, new = np.repeat(walks.layouts, length), walks.held_out.reshape(-1)
+    right = np.ones(len(values), dtype=bool)
+    for gap in divmod(layouts, len(GAP_PLACES)):
+        wanted = np.eye(len(GAP_PLACES))[gap]
+        weights = np.linalg.lstsq(values[~new], wanted[~new], rcond=None)[0]
+        right &= (values @ weights).argmax(axis=1) == gap
+    return {'layout_told': {'ordinary': float(right[~new].mean()),
+                            held_out: float(right[new].mean()) if new.any() else None}}
 
 
 def _mean_and_tail(values: Sequence[float] | np.ndarray) -> dict[str, float | None]:

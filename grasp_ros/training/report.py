@@ -31,45 +31,51 @@ _GOAL = (0.82, 0.2)
 _MAP_CELLS = 60
 
 
-def write_report(folder: Path, *, encoded: Mapping[str, tuple[LatentModel, Encoded]],
-                 losses: Mapping[str, list[list[float]]], training: Mapping[str, Any],
-                 pairs: Pairs, world: DiscWorld) -> Path:
+Measured = Mapping[str, tuple[LatentModel, Encoded]]
+"""Model name -> model, and the evaluation walks in its latents."""
+
+
+def write_report(folder: Path, *, measured: Measured, losses: Mapping[str, list[list[float]]],
+                 training: Mapping[str, Any], pairs: Pairs, worlds: Mapping[str, DiscWorld],
+                 held_out: str) -> Path:
     """Write ``report.md`` and its pictures.
 
     :param folder: where to
-    :param encoded: model name -> model and the evaluation walks in its latents
+    :param measured: what came out
     :param losses: stage name -> ``[step, loss]`` entries
     :param training: what the cards say about the run
     :param pairs: whose distances are drawn
-    :param world: for the map of distances
+    :param worlds: title -> world, for the maps of distances
+    :param held_out: what the metrics call the places that no training frame shows
     :return: path of the page
     """
     _plot_losses(losses).savefig(folder / 'losses.png', dpi=110)
-    _plot_open_loop(encoded).savefig(folder / 'open_loop.png', dpi=110)
-    _plot_distances(encoded, pairs).savefig(folder / 'distances.png', dpi=110)
-    _plot_maps(encoded, world).savefig(folder / 'distance_map.png', dpi=110)
+    _plot_open_loop(measured).savefig(folder / 'open_loop.png', dpi=110)
+    _plot_distances(measured, pairs).savefig(folder / 'distances.png', dpi=110)
+    _plot_maps(measured, worlds).savefig(folder / 'distance_map.png', dpi=110)
     page = folder / 'report.md'
-    page.write_text(_page(encoded, training), encoding='utf-8')
+    page.write_text(_page(measured, training, held_out), encoding='utf-8')
     return page
 
 
-def _page(encoded: Mapping[str, tuple[LatentModel, Encoded]], training: Mapping[str, Any]) -> str:
-    names = list(encoded)
-    cards = [encoded[name][0].card for name in names]
+def _page(measured: Measured, training: Mapping[str, Any], held_out: str) -> str:
+    names = list(measured)
+    cards = [measured[name][0].card for name in names]
     lines = ['# Training report', '', f'`{training["command"]}`, seed {training["seed"]}: '
              f'{training["wall_sec"] / 60:.1f} min, {training["cpu_sec"] / 60:.1f} min of '
              f'processor time on {training["machine"]["cores"]} cores, '
              f'{training["interruptions"]} interruptions.', '',
              'All figures are measured on walks with other seeds than the training data; lengths '
-             'in metres, the world is 1 m wide. In brackets the places that no training frame '
-             'shows.', '',
+             'in metres, the world is 1 m wide. In brackets '
+             + ('the layouts' if held_out == 'held_out_layouts' else 'the places')
+             + ' that no training frame shows.', '',
              '| | aim (with metric head) | ' + ' | '.join(names) + ' |',
              '|---|---|' + '---|' * len(names)]
 
     def row(title: str, aim: str, *path: str, digits: int = 4) -> None:
         cells = []
         for card in cards:
-            found = [_at(card.metrics, area, *path) for area in ('ordinary', 'held_out_band')]
+            found = [_at(card.metrics, area, *path) for area in ('ordinary', held_out)]
             texts = ['–' if value is None else f'{value:.{digits}f}' for value in found]
             cells.append(f'{texts[0]} ({texts[1]})')
         lines.append(f'| {title} | {aim} | ' + ' | '.join(cells) + ' |')
@@ -80,6 +86,10 @@ def _page(encoded: Mapping[str, tuple[LatentModel, Encoded]], training: Mapping[
         row(f'open loop, {step} steps, mean error', f'≤ {AIMS["open_loop"]}' if step == 25 else '',
             'open_loop_error', str(step), 'mean')
     row('open loop, 25 steps, 95 % below', '', 'open_loop_error', '25', 'p95')
+    row('open loop, 25 steps, those that touch a wall', '', 'open_loop_error_at_wall', '25',
+        'mean')
+    if cards[0].frames > 1:
+        row('velocity by the probe, m/s', '', 'velocity_error', 'mean')
     row('rank correlation with the shortest path', f'≥ {AIMS["rank"]}', 'rank_correlation',
         digits=3)
     lines += ['', 'A goal counts as reached while the cost is under the tolerance, which was '
@@ -93,6 +103,14 @@ def _page(encoded: Mapping[str, tuple[LatentModel, Encoded]], training: Mapping[
                  goal['recall_0.02']]
         texts = ['–' if value is None else f'{100 * value:.1f} %' for value in cells]
         lines.append(f'| {name} | {card.goal_tolerance:.3g} | ' + ' | '.join(texts) + ' |')
+    if cards[0].frames > 1:
+        lines += ['', 'Only a frame in which the robot counts as stopped is near a goal.']
+    for name, card in zip(names, cards):
+        if 'layout_told' in card.metrics:
+            told = card.metrics['layout_told']
+            lines += ['', f'{name}: the static part tells both gaps in '
+                      f'{100 * told["ordinary"]:.1f} % of the frames of training layouts, '
+                      f'{100 * told[held_out]:.1f} % of the others.']
     lines += ['', '| stage | wall, s | processor, s |', '|---|---|---|']
     lines += [f'| {stage} | {seconds:.0f} | {training["stage_cpu_sec"][stage]:.0f} |'
               for stage, seconds in training['stage_sec'].items()]
@@ -120,19 +138,23 @@ def _plot_losses(losses: Mapping[str, list[list[float]]]) -> Figure:
     return figure
 
 
-def _plot_open_loop(encoded: Mapping[str, tuple[LatentModel, Encoded]]) -> Figure:
+def _plot_open_loop(measured: Measured) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout='constrained')
     axes = figure.add_subplot()
-    for name, (model, latents) in encoded.items():
-        loop = open_loop_errors(model, latents)
+    for name, (model, encoded) in measured.items():
+        loop = open_loop_errors(model, encoded)
         steps = np.arange(1, loop['error'].shape[1] + 1)
-        ordinary = np.where(loop['held_out'], np.nan, loop['error'])
+        ordinary, new = (np.where(loop['held_out'] == inside, loop['error'], np.nan)
+                         for inside in (False, True))
         line, = axes.plot(steps, np.nanmean(ordinary, axis=0), label=f'{name}, mean')
         axes.plot(steps, np.nanquantile(ordinary, 0.95, axis=0), ':', color=line.get_color(),
                   label=f'{name}, 95 % below')
+        if not np.isnan(new).all(axis=0).any():
+            axes.plot(steps, np.nanmean(new, axis=0), '--', color=line.get_color(),
+                      label=f'{name}, held out, mean')
     axes.axhline(AIMS['open_loop'], color='grey', linewidth=0.8)
     axes.axvline(25, color='grey', linewidth=0.8)
-    axes.set_xlabel('open-loop steps of 0.1 s')
+    axes.set_xlabel(f'open-loop steps of {model.card.model_step_sec:g} s')
     axes.set_ylabel('error of place, m')
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
@@ -140,39 +162,46 @@ def _plot_open_loop(encoded: Mapping[str, tuple[LatentModel, Encoded]]) -> Figur
     return figure
 
 
-def _plot_distances(encoded: Mapping[str, tuple[LatentModel, Encoded]], pairs: Pairs) -> Figure:
-    figure = Figure(figsize=(6 * len(encoded), 4.5), layout='constrained')
-    for index, (name, (model, latents)) in enumerate(encoded.items()):
-        distances = latent_distances(latents, pairs)
+def _plot_distances(measured: Measured, pairs: Pairs) -> Figure:
+    figure = Figure(figsize=(6 * len(measured), 4.5), layout='constrained')
+    shown = np.random.default_rng(0).permutation(len(pairs.path))[:4000]
+    for index, (name, (model, encoded)) in enumerate(measured.items()):
+        distances = latent_distances(model, encoded, pairs)
         rank = model.card.metrics['ordinary']['rank_correlation']
-        axes = figure.add_subplot(1, len(encoded), index + 1)
-        axes.plot(pairs.path[:4000], distances[:4000], '.', markersize=1.5, alpha=0.5)
+        axes = figure.add_subplot(1, len(measured), index + 1)
+        axes.plot(pairs.path[shown], distances[shown], '.', markersize=1.5, alpha=0.5)
         axes.set_title(f'{name}: rank correlation {rank:.3f}')
         axes.set_xlabel('shortest path, m')
         axes.set_ylabel('latent distance')
     return figure
 
 
-def _plot_maps(encoded: Mapping[str, tuple[LatentModel, Encoded]], world: DiscWorld) -> Figure:
-    scene = world.scene
-    side = (np.arange(_MAP_CELLS) + 0.5) / _MAP_CELLS * scene.size
-    places = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-    free = world.geometry.is_free(places)
-    images = np.stack([world.render_at(*_GOAL), *(world.render_at(*p) for p in places[free])])
-    figure = Figure(figsize=(5.6 * len(encoded), 5), layout='constrained')
-    for index, (name, (model, _)) in enumerate(encoded.items()):
-        camera = next(iter(model.card.cameras))
+def _plot_maps(measured: Measured, worlds: Mapping[str, DiscWorld]) -> Figure:
+    """Square root of the cost of standing anywhere, for a goal at the star."""
+    columns = len(measured) * len(worlds)
+    figure = Figure(figsize=(5.6 * columns, 5), layout='constrained')
+    panels = [(name, title) for name in measured for title in worlds]
+    for index, (name, title) in enumerate(panels):
+        model, world = measured[name][0], worlds[title]
+        side = (np.arange(_MAP_CELLS) + 0.5) / _MAP_CELLS * world.scene.size
+        places = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+        free = world.geometry.is_free(places)
+        images = np.stack([world.render_at(*_GOAL), *(world.render_at(*p) for p in places[free])])
+        frames = torch.from_numpy(images)[:, None].expand(-1, model.card.frames, -1, -1, -1)
+        camera, actions = next(iter(model.card.cameras)), None
+        if model.card.frames > 1:
+            actions = torch.zeros(len(images), model.card.frames - 1, 1, model.card.action_size)
         with torch.no_grad():
-            latents = model.encode(Observation({camera: torch.from_numpy(images)[:, None]}))
+            latents = model.encode(Observation({camera: frames}, actions=actions))
         distance = np.full(len(places), np.nan)
-        distance[free] = (latents[1:] - latents[0]).norm(dim=1).numpy()
-        axes = figure.add_subplot(1, len(encoded), index + 1)
-        shown = axes.imshow(distance.reshape(_MAP_CELLS, _MAP_CELLS), origin='lower',
-                            extent=(0, scene.size, 0, scene.size), cmap='viridis')
-        axes.contour(side, side, distance.reshape(_MAP_CELLS, _MAP_CELLS), 14, colors='white',
-                     linewidths=0.5)
+        distance[free] = model.cost(latents[1:], latents[0]).sqrt().numpy()
+        grid = distance.reshape(_MAP_CELLS, _MAP_CELLS)
+        axes = figure.add_subplot(1, columns, index + 1)
+        shown = axes.imshow(grid, origin='lower', cmap='viridis',
+                            extent=(0, world.scene.size, 0, world.scene.size))
+        axes.contour(side, side, grid, 14, colors='white', linewidths=0.5)
         _draw_scene(axes, world)
-        axes.set_title(f'{name}: latent distance to the star')
+        axes.set_title(f'{name}: latent distance to the star' if len(worlds) == 1 else title)
         figure.colorbar(shown, ax=axes, shrink=0.8)
     return figure
 

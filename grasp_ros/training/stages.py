@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from grasp_ros.training.config import TrainingConfig
-from grasp_ros.world_models.jepa import Encoder, Predictor, make_probe, mlp
+from grasp_ros.world_models.jepa import Encoder, Predictor, make_probe, mlp, with_velocity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,41 +25,88 @@ class TrainingData:
     """The training walks as tensors.
 
     :param images: uint8 ``[E, L, size, size, 3]``
-    :param actions: float32 ``[E, L - 1, 2]``, m/s
+    :param actions: float32 ``[E, L - 1, 2]``, m/s or m/s^2
     :param positions: float32 ``[E, L, 2]``, metres; only the probe's stage reads them
+    :param layouts: int64 ``[E]``
     """
 
     images: Tensor
     actions: Tensor
     positions: Tensor
+    layouts: Tensor
 
 
 class Networks(nn.ModuleDict):
     """Everything that is trained.
 
+    Latents are those of one *space*: ``plain``, of the head with which the encoder is trained, or
+    ``metric``, of the metric head.
+
     :param config: sizes
     :param image_size: width and height of the picture, pixels
-    :param action_scale: largest speed of an axis, m/s
+    :param action_scale: largest command of an axis, m/s or m/s^2
     """
 
     def __init__(self, config: TrainingConfig, *, image_size: int, action_scale: float) -> None:
         plain, metric, width = config.plain_size, config.metric_size, config.encoder_width
+        static, frames = config.static_size, 2 if config.velocity_gain else 1
 
         def predictor(size: int) -> Predictor:
-            return Predictor(latent_size=size, action_size=2, action_scale=action_scale,
-                             width=config.predictor_width)
+            return Predictor(latent_size=frames * size + static, action_size=2,
+                             action_scale=action_scale, width=config.predictor_width,
+                             static_size=static)
 
-        metric_head = mlp(width, config.metric_width, config.metric_width, metric)
-        super().__init__({
+        parts: dict[str, nn.Module] = {}
+        if metric:
+            metric_head = mlp(width, config.metric_width, config.metric_width, metric)
+        parts |= {
             'encoder': Encoder(size=image_size, channels=config.channels, width=width),
             'plain_head': nn.Linear(width, plain),
             'plain_predictor': predictor(plain),
             'plain_probe': make_probe(plain, config.probe_width),
-            'metric_head': metric_head,
-            'metric_target': copy.deepcopy(metric_head),
-            'metric_predictor': predictor(metric),
-            'metric_probe': make_probe(metric, config.probe_width),
-        })
+        }
+        if metric:
+            parts |= {
+                'metric_head': metric_head,
+                'metric_target': copy.deepcopy(metric_head),
+                'metric_predictor': predictor(metric),
+                'metric_probe': make_probe(metric, config.probe_width),
+            }
+        if static:
+            parts |= {'static_head': nn.Linear(width, static),
+                      'motion': nn.Linear(2, plain, bias=False)}
+        super().__init__(parts)
+        self.velocity_gain, self.static_size = config.velocity_gain, static
+
+    def latents(self, features: Tensor, space: str) -> Tensor:
+        """Latents of successive frames, ``[E, L, D]``; the first is taken to be at rest.
+
+        :param features: the encoder's, ``[E, L, width]``
+        """
+        latents = self[f'{space}_head'](features)
+        if self.velocity_gain:
+            before = torch.cat((latents[:, :1], latents[:, :-1]), dim=1)
+            latents = with_velocity(latents, before, self.velocity_gain)
+        if self.static_size:
+            latents = torch.cat((latents, self['static_head'](features)), dim=2)
+        return latents
+
+    def moving(self, latents: Tensor) -> Tensor:
+        """The part of latents that a predictor changes."""
+        return latents[..., : latents.shape[-1] - self.static_size]
+
+    def places(self, latents: Tensor) -> Tensor:
+        """The part of latents that the newest frame's place gives: h."""
+        moving = self.moving(latents)
+        return moving[..., : moving.shape[-1] // 2] if self.velocity_gain else moving
+
+    def at_rest(self, latents: Tensor) -> Tensor:
+        """The same latents for a robot that stands, as a goal is encoded."""
+        if not self.velocity_gain:
+            return latents
+        latents, size = latents.clone(), self.places(latents).shape[-1]
+        latents[..., size : 2 * size] = 0
+        return latents
 
 
 class Stage:
@@ -121,13 +168,63 @@ class EncoderStage(Stage):
         return 'encoder', 'plain_head', 'plain_predictor'
 
     def loss(self, step: int, random: np.random.Generator) -> Tensor:
-        walk, frame = self._windows(random, self.config.encoder_batch, self.config.encoder_rollout)
-        images, actions = self.data.images[walk, frame], self.data.actions[walk, frame[:, :-1]]
-        features = self.networks['encoder'](images.flatten(0, 1))
-        latents = self.networks['plain_head'](features)
-        windows = latents.view(*frame.shape, -1)
-        predicted = self.networks['plain_predictor'].rollout(windows[:, 0], actions)
-        return (predicted - windows[:, 1:]).square().mean() + _vicreg(latents)
+        networks, config = self.networks, self.config
+        # A latent of two frames needs one frame before the first.
+        lead = 1 if config.velocity_gain else 0
+        walk, frame = self._windows(random, config.encoder_batch, config.encoder_rollout + lead)
+        features = networks['encoder'](self.data.images[walk, frame].flatten(0, 1))
+        latents = networks.latents(features.view(*frame.shape, -1), 'plain')
+        windows, actions = latents[:, lead:], self.data.actions[walk, frame[:, lead:-1]]
+        predicted = networks['plain_predictor'].rollout(windows[:, 0], actions)
+        return ((predicted - windows[:, 1:]).square().mean()
+                + _vicreg(networks.places(latents).flatten(0, 1)))
+
+
+class LayoutEncoderStage(EncoderStage):
+    """The same for walls that differ from layout to layout: z for the robot, w for the walls.
+
+    Windows come from several layouts, several from each. Only the robot moves within a layout,
+    so the variance of z is asked for about the layout's own mean: what tells layouts apart does
+    not count for it. w has to be the same for all frames of a layout and to differ between them.
+    In open space a command has to move z by the same everywhere (but for the steps, seldom
+    enough to be outliers of an absolute error, that a wall stops), so z is a map of the floor
+    without folds, on which straight lines mean something.
+    """
+
+    same_walls, straight = 1.0, 3.0
+
+    def trained(self) -> Iterable[str]:
+        return *super().trained(), 'static_head', 'motion'
+
+    def prepare(self) -> None:
+        layouts = self.data.layouts
+        self._walks = [torch.nonzero(layouts == layout).flatten() for layout in layouts.unique()]
+
+    def loss(self, step: int, random: np.random.Generator) -> Tensor:
+        networks, config = self.networks, self.config
+        count = min(config.encoder_layouts, len(self._walks))
+        chosen = random.choice(len(self._walks), count, replace=False)
+        each = config.encoder_batch // count
+        walk = torch.cat([own[torch.from_numpy(random.integers(0, len(own), each))]
+                          for own in (self._walks[index] for index in chosen)])[:, None]
+        first = random.integers(0, self.data.positions.shape[1] - config.encoder_rollout,
+                                (len(walk), 1))
+        frame = torch.from_numpy(first) + torch.arange(config.encoder_rollout + 1)
+        features = networks['encoder'](self.data.images[walk, frame].flatten(0, 1))
+        windows = networks.latents(features.view(*frame.shape, -1), 'plain')
+        actions = self.data.actions[walk, frame[:, :-1]]
+        predicted = networks['plain_predictor'].rollout(windows[:, 0], actions)
+        places = networks.places(windows)
+        error = (networks.places(predicted) - places[:, 1:]).square().mean()
+        moved = places.diff(dim=1) - networks['motion'](actions)
+        bent = (moved.square().sum(dim=2) + 1e-4).sqrt().mean()
+        by_layout = windows.view(count, -1, windows.shape[2])
+        means = by_layout.mean(dim=1, keepdim=True)
+        about = networks.places(by_layout - means).flatten(0, 1)
+        walls = by_layout[..., -networks.static_size:]
+        wandering = (walls - walls.mean(dim=1, keepdim=True)).square().mean()
+        return (error + _vicreg(about) + self.straight * bent + self.same_walls * wandering
+                + _vicreg(walls.mean(dim=1)))
 
 
 def _vicreg(latents: Tensor) -> Tensor:
@@ -159,7 +256,8 @@ class PredictorStage(Stage):
 
     def prepare(self) -> None:
         self._latents = encode_walks(self.networks, self.data.images, self._space)
-        self._scale = self._latents.flatten(0, 1).var(dim=0).mean().sqrt()
+        moving = self.networks.moving(self._latents)
+        self._scale = moving.flatten(0, 1).var(dim=0).mean().sqrt()
 
     def loss(self, step: int, random: np.random.Generator) -> Tensor:
         config, rollout, batch = self.config, 1, self.config.predictor_batch
@@ -170,7 +268,8 @@ class PredictorStage(Stage):
         walk, frame = self._windows(random, batch, rollout)
         windows, actions = self._latents[walk, frame], self.data.actions[walk, frame[:, :-1]]
         predicted = self.networks[self.name].rollout(windows[:, 0], actions)
-        return ((predicted - windows[:, 1:]) / self._scale).square().mean()
+        error = self.networks.moving(predicted - windows[:, 1:])
+        return (error / self._scale).square().mean()
 
 
 class MetricStage(Stage):
@@ -185,17 +284,17 @@ class MetricStage(Stage):
     """
 
     name = 'metric'
-    expectile, follow, unit, mean_lead = 0.97, 0.02, 4.0, 25
+    expectile, follow, mean_lead = 0.97, 0.02, 25
 
     def __init__(self, networks: Networks, data: TrainingData, config: TrainingConfig) -> None:
         super().__init__(networks, data, config)
-        self.steps, self.rate = config.metric_steps, 1e-3
+        self.steps, self.rate, self.unit = config.metric_steps, 1e-3, config.metric_unit
 
     def trained(self) -> Iterable[str]:
         return 'metric_head', 'metric_target'
 
     def prepare(self) -> None:
-        self._features = encode_walks(self.networks, self.data.images, None).flatten(0, 1)
+        self._features = encode_features(self.networks, self.data.images).flatten(0, 1)
         self.networks['metric_target'].requires_grad_(False)
 
     def loss(self, step: int, random: np.random.Generator) -> Tensor:
@@ -220,7 +319,7 @@ class MetricStage(Stage):
         distance = self.unit * ((head(now) - head(goals)).square().sum(dim=1) + 1e-8).sqrt()
         error = wanted - distance
         weight = torch.where(error < 0, self.expectile, 1 - self.expectile)
-        return (weight * error.square()).mean() / 100
+        return (weight * error.square()).mean() / (6.25 * self.unit**2)
 
     def after_step(self) -> None:
         with torch.no_grad():
@@ -244,7 +343,8 @@ class ProbeStage(Stage):
         return (self.name,)
 
     def prepare(self) -> None:
-        self._latents = encode_walks(self.networks, self.data.images, self._space).flatten(0, 1)
+        latents = encode_walks(self.networks, self.data.images, self._space)
+        self._latents = self.networks.places(latents).flatten(0, 1)
         self._positions = self.data.positions.flatten(0, 1)
         self.networks[self.name][0].fit(self._latents)
 
@@ -254,8 +354,8 @@ class ProbeStage(Stage):
         return (found - self._positions[rows]).square().mean()
 
 
-def stages(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
-    """All stages, in the order in which they run."""
+def two_rooms(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
+    """With and without a metric head."""
     parts = networks, data, config
     return [
         EncoderStage(*parts), PredictorStage(*parts, space='plain'), MetricStage(*parts),
@@ -264,14 +364,36 @@ def stages(networks: Networks, data: TrainingData, config: TrainingConfig) -> li
     ]
 
 
+def with_metric(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
+    """With a metric head alone."""
+    parts = networks, data, config
+    return [EncoderStage(*parts), MetricStage(*parts), PredictorStage(*parts, space='metric'),
+            ProbeStage(*parts, space='metric')]
+
+
+def with_layouts(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
+    """Without a metric head, for walls that differ."""
+    parts = networks, data, config
+    return [LayoutEncoderStage(*parts), PredictorStage(*parts, space='plain'),
+            ProbeStage(*parts, space='plain')]
+
+
 @torch.no_grad()
-def encode_walks(networks: Networks, images: Tensor, space: str | None) -> Tensor:
+def encode_features(networks: Networks, images: Tensor) -> Tensor:
+    """The encoder's features of all frames, ``[E, L, width]``.
+
+    :param images: uint8 ``[E, L, size, size, 3]``
+    """
+    networks.eval()
+    parts = [networks['encoder'](part) for part in images.flatten(0, 1).split(1000)]
+    return torch.cat(parts).view(*images.shape[:2], -1)
+
+
+@torch.no_grad()
+def encode_walks(networks: Networks, images: Tensor, space: str) -> Tensor:
     """Latents of all frames, ``[E, L, D]``.
 
     :param images: uint8 ``[E, L, size, size, 3]``
-    :param space: ``plain`` or ``metric``; None for the encoder's features
+    :param space: ``plain`` or ``metric``
     """
-    networks.eval()
-    head = networks[f'{space}_head'] if space else nn.Identity()
-    parts = [head(networks['encoder'](part)) for part in images.flatten(0, 1).split(1000)]
-    return torch.cat(parts).view(*images.shape[:2], -1)
+    return networks.latents(encode_features(networks, images), space)

@@ -1,6 +1,6 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`grasp-ros train`: world models of the two rooms, from random walks."""
+"""`grasp-ros train`: world models of a task, from random walks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import click
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import (
@@ -30,9 +31,9 @@ from rich.progress import Progress as Bars
 
 from grasp_ros.errors import GraspError
 from grasp_ros.sim.world import DiscWorld
-from grasp_ros.sim.worlds import make
-from grasp_ros.training.config import TrainingConfig
-from grasp_ros.training.dataset import Walks, collect
+from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS
+from grasp_ros.training.config import TASKS, TrainingConfig
+from grasp_ros.training.dataset import Walks, collect, interleave
 from grasp_ros.training.metrics import (
     Encoded,
     Pairs,
@@ -41,17 +42,19 @@ from grasp_ros.training.metrics import (
     goal_tolerance,
     summary,
 )
+from grasp_ros.training.recipes import RECIPES
 from grasp_ros.training.report import write_report
 from grasp_ros.training.runner import Interrupted, Progress, run_stages
-from grasp_ros.training.stages import Networks, TrainingData, encode_walks, stages
+from grasp_ros.training.stages import Networks, TrainingData, encode_walks
 from grasp_ros.training.state import RunState, load_state
+from grasp_ros.training.tasks import WITH_LAYOUTS, layouts, make_world
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import ActionSpec, CameraSpec, ModelCard
 from grasp_ros.world_models.jepa import Jepa
 
-MODELS = {'two_rooms': 'metric', 'two_rooms_no_metric': 'plain'}
 _EVALUATION_SEED = 2_000_000
 _PACKAGES = ('torch', 'numpy', 'mujoco-core', 'safetensors')
+_CALIBRATION_FRAMES = 10  # every tenth training walk is enough for the latent's scale
 
 
 def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progress,
@@ -61,7 +64,7 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
     A folder in which a run was interrupted is taken up where it stopped. No evaluation walk and
     no place of the goals and starts used in evaluation has a part in choosing anything.
 
-    :param config: sizes and lengths
+    :param config: task, sizes and lengths
     :param folder: gets the state, one folder per model, and ``report.md`` with its pictures
     :param command: what the cards say the run was started with
     :param progress: hears of every stage
@@ -71,82 +74,121 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
     :raises ConfigError: when the folder holds another run, or a damaged one
     """
     folder.mkdir(parents=True, exist_ok=True)
-    world = make('two_rooms')
+    recipe = RECIPES[config.task]
+    world = make_world(config.task, layouts(config.task, held_out=False)[0])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         networks = Networks(config, image_size=world.image_size, action_scale=world.max_action)
     state, memory = load_state(folder, config=config, networks=networks)
     begin, cpu_begin = time.monotonic(), time.process_time()
-    walks = _collect(world, 'walks', config.walks, config.seed, False, config, progress)
+    walks = _collect('walks', config, progress, for_training=True)
     data = TrainingData(images=torch.from_numpy(walks.images),
                         actions=torch.from_numpy(walks.actions),
-                        positions=torch.from_numpy(walks.positions))
+                        positions=torch.from_numpy(walks.positions),
+                        layouts=torch.from_numpy(walks.layouts))
     # Collected anew after an interrupt, so this is the time of the last collection.
     state.stage_sec['walks'] = time.monotonic() - begin
     state.stage_cpu_sec['walks'] = time.process_time() - cpu_begin
-    run_stages(stages(networks, data, config), state=state, memory=memory, networks=networks,
-               config=config, folder=folder, progress=progress, should_stop=should_stop)
-    evaluation = _collect(world, 'evaluation walks', config.evaluation_walks,
-                          _EVALUATION_SEED + config.seed, True, config, progress)
-    pairs = draw_pairs(evaluation, world.geometry, seed=config.seed)
+    run_stages(recipe.stages(networks, data, config), state=state, memory=memory,
+               networks=networks, config=config, folder=folder, progress=progress,
+               should_stop=should_stop)
+    evaluation = _collect('evaluation walks', config, progress, for_training=False)
+    worlds = {int(layout): make_world(config.task, int(layout) if config.static_size else None)
+              for layout in np.unique(evaluation.layouts)}
+    pairs = draw_pairs(evaluation, {layout: world.geometry for layout, world in worlds.items()},
+                       seed=config.seed)
     training = _training_record(config, state, command)
-    encoded = {}
-    for name, space in MODELS.items():
+    measured = {}
+    for name, space in recipe.models.items():
         latents = encode_walks(networks, torch.from_numpy(evaluation.images), space)
-        scale = _spread(encode_walks(networks, data.images[::10], space))
-        seen = Encoded(latents=latents, walks=evaluation)
-        model = _measured(name, space, networks, config, world, seen, pairs, scale,
-                          training)
+        scale = _spread(networks, data.images[::_CALIBRATION_FRAMES], space)
+        seen = Encoded(latents=latents, goals=networks.at_rest(latents), walks=evaluation)
+        model = _model(name, space, networks, config, world, latents.shape[-1], scale, training)
+        model.card = _measured(model, seen, pairs, recipe.held_out)
         checkpoint.save(model, folder / name)
-        encoded[name] = model, seen
-    return write_report(folder, encoded=encoded, losses=state.losses, training=training,
-                        pairs=pairs, world=world)
+        measured[name] = model, seen
+    return write_report(folder, measured=measured, losses=state.losses, training=training,
+                        pairs=pairs, worlds=_shown(config.task), held_out=recipe.held_out)
 
 
-def _collect(world: DiscWorld, name: str, count: int, seed: int, enter_bands: bool,
-             config: TrainingConfig, progress: Progress) -> Walks:
-    return collect(world, walks=count, length=config.walk_length, seed=seed,
-                   enter_bands=enter_bands,
-                   on_progress=lambda done: progress.update(name, done, count, None))
+def _collect(name: str, config: TrainingConfig, progress: Progress, *, for_training: bool
+             ) -> Walks:
+    """Walks of all layouts; those for evaluation go through what is held out, too."""
+    count = config.walks if for_training else config.evaluation_walks
+    seed = config.seed if for_training else _EVALUATION_SEED + config.seed
+    chosen = layouts(config.task, held_out=False)
+    if not for_training:
+        chosen = chosen + [one for one in layouts(config.task, held_out=True)
+                           if one not in chosen]
+    each, parts = max(1, count // len(chosen)), []
+    for done, layout in enumerate(chosen):
+        parts.append(collect(
+            make_world(config.task, layout), walks=each, length=config.walk_length, seed=seed,
+            enter_bands=not for_training,
+            on_progress=lambda walk, done=done: progress.update(
+                name, done * each + walk, each * len(chosen), None)))
+    walks = interleave(parts)
+    if not for_training:
+        walks.held_out[np.isin(walks.layouts, HELD_OUT_LAYOUTS) & (len(chosen) > 1)] = True
+    return walks
 
 
-def _spread(latents: torch.Tensor) -> float:
+def _spread(networks: Networks, images: torch.Tensor, space: str) -> float:
+    """Root mean square about their mean of the entries that the cost sees."""
+    latents = networks.moving(encode_walks(networks, images, space))
     return float(latents.flatten(0, 1).var(dim=0).mean().sqrt())
 
 
-def _measured(name: str, space: str, networks: Networks, config: TrainingConfig, world: DiscWorld,
-              seen: Encoded, pairs: Pairs, scale: float, training: dict[str, Any]) -> Jepa:
-    """The model of one latent, its card with tolerance and metrics."""
+def _model(name: str, space: str, networks: Networks, config: TrainingConfig, world: DiscWorld,
+           size: int, scale: float, training: dict[str, Any]) -> Jepa:
+    """The model of one latent, with a card that lacks tolerance and metrics."""
     limit = world.max_action
-    card = ModelCard(
-        name=name,
-        architecture={
-            'type': 'jepa', 'channels': list(config.channels),
-            'encoder_width': config.encoder_width,
-            'metric_width': config.metric_width if space == 'metric' else 0,
-            'predictor_width': config.predictor_width, 'probe_width': config.probe_width,
-        },
+    architecture = {
+        'type': 'jepa', 'channels': list(config.channels), 'encoder_width': config.encoder_width,
+        'metric_width': config.metric_width if space == 'metric' else 0,
+        'predictor_width': config.predictor_width, 'probe_width': config.probe_width,
+    }
+    if config.velocity_gain:
+        architecture['velocity_gain'] = config.velocity_gain
+    if config.static_size:
+        architecture['static_size'] = config.static_size
+    unit = 'm/s^2' if world.scene.robot.has_inertia else 'm/s'
+    model = Jepa(ModelCard(
+        name=name, architecture=architecture,
         cameras={'overhead': CameraSpec(height=world.image_size, width=world.image_size)},
-        actions=tuple(ActionSpec(name=f'linear.{axis}', unit='m/s', low=-limit, high=limit)
+        actions=tuple(ActionSpec(name=f'linear.{axis}', unit=unit, low=-limit, high=limit)
                       for axis in 'xy'),
-        latent_shape=(seen.latents.shape[-1],), model_step_sec=world.scene.step_sec,
-        latent_scale=scale, training=training)
-    model = Jepa(card)
+        latent_shape=(size,), model_step_sec=world.scene.step_sec,
+        frames=2 if config.velocity_gain else 1, latent_scale=scale, training=training))
     for own, trained in (('encoder', 'encoder'), ('head', f'{space}_head'),
-                         ('predictor', f'{space}_predictor'), ('probe', f'{space}_probe')):
-        getattr(model, own).load_state_dict(networks[trained].state_dict())
-    model.eval().requires_grad_(False)
+                         ('static_head', 'static_head'), ('predictor', f'{space}_predictor'),
+                         ('probe', f'{space}_probe')):
+        if own != 'static_head' or config.static_size:
+            getattr(model, own).load_state_dict(networks[trained].state_dict())
+    return model.eval().requires_grad_(False)
+
+
+def _measured(model: Jepa, seen: Encoded, pairs: Pairs, held_out: str) -> ModelCard:
+    """Its card with tolerance, chosen on half of the evaluation walks, and metrics."""
     half = len(seen.latents) // 2
     tolerance = goal_tolerance(*goal_costs(model, seen, slice(half)))
-    model.card = dataclasses.replace(card, goal_tolerance=tolerance)
-    metrics = summary(model, seen, pairs)
-    model.card = dataclasses.replace(model.card, metrics=metrics)
-    return model
+    model.card = dataclasses.replace(model.card, goal_tolerance=tolerance)
+    return dataclasses.replace(model.card, metrics=summary(model, seen, pairs, held_out))
+
+
+def _shown(task: str) -> dict[str, DiscWorld]:
+    """Worlds for the map of distances."""
+    if task not in WITH_LAYOUTS:
+        return {task: make_world(task)}
+    seen, new = layouts(task, held_out=False), layouts(task, held_out=True)
+    chosen = [seen[len(seen) // 2], new[0], new[-1]]
+    return {f'layout {layout}' + (', held out' if layout in new else ''): make_world(task, layout)
+            for layout in chosen}
 
 
 def _training_record(config: TrainingConfig, state: RunState, command: str) -> dict[str, Any]:
     return {
-        'command': command, 'seed': config.seed,
+        'command': command, 'world': config.task, 'seed': config.seed,
         'frames': config.walks * config.walk_length,
         'wall_sec': sum(state.stage_sec.values()),
         'cpu_sec': sum(state.stage_cpu_sec.values()),
@@ -215,21 +257,23 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 @click.command('train')
 @click.option('--out', required=True, type=click.Path(file_okay=False, path_type=Path),
               help='Folder for checkpoints, report and state; a run in it is taken up again.')
+@click.option('--task', type=click.Choice(list(TASKS)), default='two_rooms', show_default=True,
+              help='World to train in; each has its models.')
 @click.option('--seed', default=0, show_default=True, type=click.IntRange(min=0),
               help='Of data, weights and batches.')
 @click.option('--quick', is_flag=True, help='Seconds instead of minutes; the models are useless.')
-def command(out: Path, seed: int, quick: bool) -> None:
-    """Train world models of the two rooms, with and without a metric head."""
+def command(out: Path, task: str, seed: int, quick: bool) -> None:
+    """Train the world models of one task from random-walk data."""
     console = Console()
     # The networks are so small that a second thread gains little, and on a busy machine two
     # threads wait for each other most of the time: 0.47 s of processor time a step against 0.1.
     torch.set_num_threads(1)
-    config = TrainingConfig.quick(seed) if quick else TrainingConfig(seed=seed)
-    line = f'grasp-ros train --out {out.name} --seed {seed}' + (' --quick' if quick else '')
+    config = TrainingConfig.of(task, seed=seed, quick=quick)
+    line = f'grasp-ros train --task {task} --out {out.name} --seed {seed}'
     try:
         with _stop_signals() as should_stop, LiveProgress(console) as progress:
-            report = train(config, folder=out, command=line, progress=progress,
-                           should_stop=should_stop)
+            report = train(config, folder=out, command=line + (' --quick' if quick else ''),
+                           progress=progress, should_stop=should_stop)
     except Interrupted as error:
         console.print(f'{error}; the same command goes on from there')
         raise SystemExit(130) from error

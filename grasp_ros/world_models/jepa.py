@@ -8,8 +8,16 @@ the latent ``z`` in which encoder and predictor were trained jointly. A metric h
 "Foundation Policies with Hilbert Representations", 2024). It reads the features and not ``z``,
 because the few entries of ``z`` keep a third of the features' accuracy of place.
 
-The predictor is a residual MLP, ``F(s, a) = s + m(s, a)``, small enough for its pullback to be
-written by hand. The probe reads the robot's place for pictures and reports; it controls nothing.
+Where a robot has inertia one frame is no state. The latent of two frames, a model step apart, is
+``s_t = (h(f_t), kappa (h(f_t) - h(f_t-1)))`` with either head h: the second part is zero for a
+robot at rest, and is the way that the robot makes in kappa model steps at its present speed.
+
+Where the walls differ from place to place the latent has a part ``w`` for what does not move
+beside the ``z`` of what does: ``s = (z, w)``, the cost sees ``z`` alone.
+
+The predictor is a residual MLP, ``F(s, a) = s + m(s, a)``, or ``(z + m(z, w, a), w)``, small
+enough for its pullback to be written by hand. The probe reads the robot's place for pictures and
+reports; it controls nothing.
 """
 
 from __future__ import annotations
@@ -65,14 +73,17 @@ class Predictor(nn.Module):
     :param action_size: entries of the action
     :param action_scale: largest magnitude of an action; actions are divided by it
     :param width: of the two hidden layers
+    :param static_size: last entries of the latent, which pass through unchanged
     """
 
-    def __init__(self, *, latent_size: int, action_size: int, action_scale: float, width: int):
+    def __init__(self, *, latent_size: int, action_size: int, action_scale: float, width: int,
+                 static_size: int = 0):
         super().__init__()
+        self._moving = latent_size - static_size
         self.from_latent = nn.Linear(latent_size, width)
         self.from_action = nn.Linear(action_size, width, bias=False)
         self.hidden = nn.Linear(width, width)
-        self.out = nn.Linear(width, latent_size)
+        self.out = nn.Linear(width, self._moving)
         with torch.no_grad():
             # The first prediction is then "nothing moves", a good start for long rollouts.
             self.out.weight.mul_(0.1)
@@ -87,11 +98,14 @@ class Predictor(nn.Module):
         """
         return self.with_vjp(latent, action)[0]
 
-    def rollout(self, latent: Tensor, actions: Tensor) -> Tensor:
-        """Repeated :meth:`forward`; what the actions add is computed for all steps at once.
+    def rollout(
+        self, latent: Tensor, actions: Tensor, tape: list[tuple[Tensor, Tensor]] | None = None
+    ) -> Tensor:
+        """Repeated :meth:`forward`; what does not change on the way is computed once.
 
         :param latent: ``[N, latent_size]``
         :param actions: ``[N, T, action_size]``
+        :param tape: receives what each step's hidden layers were before their nonlinearity
         :return: ``[N, T, latent_size]``
         """
         # Functional, and nothing looked up in the loop: a rollout is a chain of small products,
@@ -102,15 +116,25 @@ class Predictor(nn.Module):
         )
         hidden_bias, out_bias = self.hidden.bias, self.out.bias
         count, horizon, size = actions.shape
+        moving, static = latent[:, : self._moving], latent[:, self._moving :]
         flat = actions.transpose(0, 1).reshape(-1, size)
         pushed = linear(self.from_latent.bias, flat, self.from_action.weight.t())
+        pushed = pushed.view(horizon, count, -1)
+        if static.shape[1]:
+            pushed = pushed + static.mm(inward[self._moving :])
+            inward = inward[: self._moving]
         latents = []
-        for push in pushed.view(horizon, count, -1).unbind(0):
-            first = silu(linear(push, latent, inward))
-            second = silu(linear(hidden_bias, first, hidden))
-            latent = latent + linear(out_bias, second, outward)
-            latents.append(latent)
-        return torch.stack(latents, dim=1)
+        for push in pushed.unbind(0):
+            first = linear(push, moving, inward)
+            second = linear(hidden_bias, silu(first), hidden)
+            moving = moving + linear(out_bias, silu(second), outward)
+            if tape is not None:
+                tape.append((first, second))
+            latents.append(moving)
+        moved = torch.stack(latents, dim=1)
+        if not static.shape[1]:
+            return moved
+        return torch.cat((moved, static.unsqueeze(1).expand(-1, horizon, -1)), dim=2)
 
     def with_vjp(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Callable]:
         """As :meth:`forward`, without autograd, and the pullback to the actions in closed form."""
@@ -118,14 +142,52 @@ class Predictor(nn.Module):
         first.addmm_(action, self.from_action.weight.t())
         second = torch.addmm(self.hidden.bias, nn.functional.silu(first), self.hidden.weight.t())
         change = torch.addmm(self.out.bias, nn.functional.silu(second), self.out.weight.t())
+        moving = self._moving
+        after = change.add_(latent[:, :moving])
+        if moving < latent.shape[1]:
+            after = torch.cat((after, latent[:, moving:]), dim=1)
 
         def pullback(cotangent: Tensor) -> Tensor:
             backward = torch.ops.aten.silu_backward.default
-            cotangent = backward(cotangent.mm(self.out.weight), second)
+            cotangent = backward(cotangent[:, :moving].mm(self.out.weight), second)
             cotangent = backward(cotangent.mm(self.hidden.weight), first)
             return cotangent.mm(self.from_action.weight)
 
-        return change.add_(latent), pullback
+        return after, pullback
+
+    @torch.no_grad()
+    def rollout_with_vjp(self, latent: Tensor, actions: Tensor) -> tuple[Tensor, Callable]:
+        """As :meth:`rollout`, without autograd, and the pullback to the actions by hand."""
+        tape: list[tuple[Tensor, Tensor]] = []
+        latents = self.rollout(latent, actions, tape)
+
+        @torch.no_grad()
+        def pullback(cotangent: Tensor) -> Tensor:
+            backward = torch.ops.aten.silu_backward.default
+            inward = self.from_latent.weight[:, : self._moving]
+            hidden, outward = self.hidden.weight, self.out.weight
+            arriving = cotangent[:, :, : self._moving].unbind(1)
+            total = torch.zeros_like(arriving[0])
+            pushes = []
+            for (first, second), own in zip(reversed(tape), reversed(arriving), strict=True):
+                total = total + own
+                push = backward(backward(total.mm(outward), second).mm(hidden), first)
+                pushes.append(push)
+                total = torch.addmm(total, push, inward)
+            pushes.reverse()
+            return torch.stack(pushes, dim=1) @ self.from_action.weight
+
+        return latents, pullback
+
+
+def with_velocity(places: Tensor, before: Tensor, gain: float) -> Tensor:
+    """Latents of two frames from those of one frame each, ``[..., 2 D]``.
+
+    :param places: h of the newer frames, ``[..., D]``
+    :param before: h of the frames one model step earlier, ``[..., D]``
+    :param gain: kappa, model steps
+    """
+    return torch.cat((places, gain * (places - before)), dim=-1)
 
 
 def mlp(*sizes: int) -> nn.Sequential:
@@ -171,33 +233,54 @@ class Jepa(LatentModel):
 
     ``card.architecture`` holds ``channels`` (three), ``encoder_width`` (features),
     ``metric_width`` (of the metric head's two hidden layers; 0: a linear head),
-    ``predictor_width`` and ``probe_width``.
+    ``predictor_width`` and ``probe_width``; with two frames ``velocity_gain`` (kappa), and where
+    a part of the latent is static ``static_size`` (entries of w).
 
-    :param card: one camera, square; one frame, one latent of history, one control step per model
-        step, no proprioception
+    :param card: one camera, square; one or two frames, one latent of history, one control step
+        per model step, no proprioception
     :raises ValueError: for a card that this architecture cannot serve
     """
 
     def __init__(self, card: ModelCard) -> None:
-        super().__init__(card)
         values = card.architecture
-        self._camera, camera = next(iter(card.cameras.items()))
-        if (len(card.cameras), card.frames, card.history, card.action_block) != (1, 1, 1, 1):
-            raise ValueError('a jepa has one camera, one frame, history 1 and action block 1')
+        if card.frames not in (1, 2):
+            raise ValueError(f'a jepa has one frame or two, not {card.frames}')
+        if (len(card.cameras), card.history, card.action_block) != (1, 1, 1):
+            raise ValueError('a jepa has one camera, history 1 and action block 1')
+        self._camera_name, camera = next(iter(card.cameras.items()))
         if camera.height != camera.width or len(card.latent_shape) != 1 or card.proprioception:
             raise ValueError('a jepa has a square picture, a vector latent, no proprioception')
         size, width = card.latent_shape[0], values['encoder_width']
+        static = values.get('static_size', 0)
+        self._places, odd = divmod(size - static, card.frames)
+        if odd or self._places < 1:
+            raise ValueError(f'{size} entries, {static} of them static, do not make '
+                             f'{card.frames} frames')
+        self._gain = float(values['velocity_gain']) if card.frames == 2 else 0.0
+        super().__init__(card, weights=_cost_weights(size, static))
         self.encoder = Encoder(size=camera.width, channels=tuple(values['channels']), width=width)
         metric = values['metric_width']
-        self.head = mlp(width, metric, metric, size) if metric else nn.Linear(width, size)
+        self.head = _head(width, metric, self._places)
+        if static:
+            self.static_head = nn.Linear(width, static)
         scale = max(max(abs(spec.low), abs(spec.high)) for spec in card.actions)
         self.predictor = Predictor(latent_size=size, action_size=card.action_size,
-                                   action_scale=scale, width=values['predictor_width'])
-        self.probe = make_probe(size, values['probe_width'])
+                                   action_scale=scale, width=values['predictor_width'],
+                                   static_size=static)
+        self.probe = make_probe(self._places, values['probe_width'])
 
     def encode(self, observation: Observation) -> Tensor:
         observation.check(self.card)
-        return self.head(self.encoder(observation.images[self._camera][:, 0]))
+        images = observation.images[self._camera_name]
+        count, frames = images.shape[:2]
+        features = self.encoder(images.flatten(0, 1)).view(count, frames, -1)
+        places = self.head(features)
+        latent = places[:, -1]
+        if frames == 2:
+            latent = with_velocity(latent, places[:, 0], self._gain)
+        if 'static_head' in self._modules:
+            latent = torch.cat((latent, self.static_head(features[:, -1])), dim=1)
+        return latent
 
     def predict(self, context: Tensor, actions: Tensor) -> Tensor:
         return self.predictor(context[:, -1], actions[:, -1, 0])
@@ -211,5 +294,35 @@ class Jepa(LatentModel):
         latent, pullback = self.predictor.with_vjp(context[:, -1].detach(), actions[:, -1, 0])
         return latent, lambda cotangent: pullback(cotangent)[:, None, None]
 
+    def rollout_with_vjp(
+        self, context: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        latents, pullback = self.predictor.rollout_with_vjp(context[:, -1], actions[:, :, 0])
+        return latents, lambda cotangent: pullback(cotangent).unsqueeze(2)
+
     def position(self, latent: Tensor) -> Tensor:
-        return self.probe(latent)
+        return self.probe(latent[..., : self._places])
+
+    def velocity(self, latent: Tensor) -> Tensor | None:
+        """Mean velocity over the last model step, ``[N, 2]`` m/s; None with one frame.
+
+        For reports only, as :meth:`position`.
+        """
+        if self.card.frames == 1:
+            return None
+        now = latent[..., : self._places]
+        before = now - latent[..., self._places : 2 * self._places] / self._gain
+        return (self.probe(now) - self.probe(before)) / self.card.model_step_sec
+
+
+def _head(features: int, width: int, size: int) -> nn.Module:
+    return mlp(features, width, width, size) if width else nn.Linear(features, size)
+
+
+def _cost_weights(size: int, static: int) -> Tensor | None:
+    """Weights with which the cost is the mean over the entries that move."""
+    if not static:
+        return None
+    weights = torch.zeros(size)
+    weights[: size - static] = size / (size - static)
+    return weights
