@@ -74,7 +74,7 @@ PLANNER = (
         meaning='Seed of all random numbers of the planner.',
     ),
     Parameter(
-        'planner.cem.horizon', 'integer', 8, unit='model steps', low=1, high=1000,
+        'planner.cem.horizon', 'integer', 30, unit='model steps', low=1, high=1000,
         meaning='CEM: how far ahead is planned.',
     ),
     Parameter(
@@ -82,11 +82,11 @@ PLANNER = (
         meaning='CEM: refits in a tick, fewer where the deadline comes first.',
     ),
     Parameter(
-        'planner.cem.samples', 'integer', 32, low=4, high=100000,
+        'planner.cem.samples', 'integer', 64, low=4, high=100000,
         meaning='CEM: action sequences in each refit.',
     ),
     Parameter(
-        'planner.cem.elites', 'integer', 4, low=1, high=100000,
+        'planner.cem.elites', 'integer', 8, low=1, high=100000,
         meaning='CEM: how many of the best are kept; at least three fewer than the samples.',
     ),
     Parameter(
@@ -94,24 +94,16 @@ PLANNER = (
         meaning='CEM: first standard deviation, in units of half the action range.',
     ),
     Parameter(
-        'planner.cem.min_deviation', 'double', 0.0, low=0.0, high=10.0,
-        meaning='CEM: what a refit leaves at least of it, in the same units.',
-    ),
-    Parameter(
-        'planner.cem.momentum', 'double', 0.0, low=0.0, high=0.999,
-        meaning='CEM: share of the old mean and deviation in a refit.',
-    ),
-    Parameter(
-        'planner.cem.return_best', 'integer', 0, low=0, high=1,
+        'planner.cem.return_best', 'integer', 1, low=0, high=1,
         meaning='CEM: 0 = the answer is the mean of the elites, 1 = the cheapest sequence of '
-        'all.',
+        'all that were seen.',
     ),
     Parameter(
-        'planner.icem.horizon', 'integer', 20, unit='model steps', low=1, high=1000,
+        'planner.icem.horizon', 'integer', 30, unit='model steps', low=1, high=1000,
         meaning='iCEM: how far ahead is planned.',
     ),
     Parameter(
-        'planner.icem.iterations', 'integer', 3, low=1, high=10000,
+        'planner.icem.iterations', 'integer', 2, low=1, high=10000,
         meaning='iCEM: refits in a tick, fewer where the deadline comes first.',
     ),
     Parameter(
@@ -145,14 +137,14 @@ PLANNER = (
     Parameter(
         'planner.icem.return_best', 'integer', 1, low=0, high=1,
         meaning='iCEM: 0 = the answer is the mean of the elites, 1 = the cheapest sequence of '
-        'all.',
+        'all that were seen.',
     ),
     Parameter(
-        'planner.mppi.horizon', 'integer', 20, unit='model steps', low=1, high=1000,
+        'planner.mppi.horizon', 'integer', 30, unit='model steps', low=1, high=1000,
         meaning='MPPI: how far ahead is planned.',
     ),
     Parameter(
-        'planner.mppi.iterations', 'integer', 3, low=1, high=10000,
+        'planner.mppi.iterations', 'integer', 2, low=1, high=10000,
         meaning='MPPI: updates of the mean in a tick, fewer where the deadline comes first.',
     ),
     Parameter(
@@ -172,19 +164,19 @@ PLANNER = (
         meaning='MPPI: how evenly samples are weighed, in standard deviations of their costs.',
     ),
     Parameter(
-        'planner.gradient.horizon', 'integer', 20, unit='model steps', low=1, high=1000,
+        'planner.gradient.horizon', 'integer', 30, unit='model steps', low=1, high=1000,
         meaning='Gradient shooting: how far ahead is planned.',
     ),
     Parameter(
-        'planner.gradient.iterations', 'integer', 10, low=1, high=10000,
+        'planner.gradient.iterations', 'integer', 5, low=1, high=10000,
         meaning='Gradient shooting: steps in a tick, fewer where the deadline comes first.',
     ),
     Parameter(
-        'planner.gradient.action_rate', 'double', 0.15, low=0.0, high=10.0,
+        'planner.gradient.action_rate', 'double', 0.3, low=0.0, high=10.0,
         meaning='Gradient shooting: step of the actions, in units of half the action range.',
     ),
     Parameter(
-        'planner.latco.horizon', 'integer', 20, unit='model steps', low=1, high=1000,
+        'planner.latco.horizon', 'integer', 30, unit='model steps', low=1, high=1000,
         meaning='LatCo: how far ahead is planned.',
     ),
     Parameter(
@@ -192,11 +184,11 @@ PLANNER = (
         meaning='LatCo: steps in a tick, fewer where the deadline comes first.',
     ),
     Parameter(
-        'planner.latco.action_rate', 'double', 0.15, low=0.0, high=10.0,
+        'planner.latco.action_rate', 'double', 0.3, low=0.0, high=10.0,
         meaning='LatCo: step of the actions, in units of half the action range.',
     ),
     Parameter(
-        'planner.latco.state_rate', 'double', 0.05, low=0.0, high=10.0,
+        'planner.latco.state_rate', 'double', 0.1, low=0.0, high=10.0,
         meaning='LatCo: step of the lifted states, in units of the latent scale.',
     ),
     Parameter(
@@ -204,7 +196,7 @@ PLANNER = (
         meaning='LatCo: weight of the dynamics at the start of a tick.',
     ),
     Parameter(
-        'planner.latco.price_rate', 'double', 0.1, low=0.0, high=10.0,
+        'planner.latco.price_rate', 'double', 0.3, low=0.0, high=10.0,
         meaning='LatCo: how fast that weight follows the violation of the dynamics; 0 = not at '
         'all.',
     ),

@@ -3,7 +3,8 @@
 """The cross-entropy method, the planner that world-model papers use; here as GRASP's first peer.
 
 It is given what makes it strong: a warm-started mean, the shifted and the still plan among its
-samples, samples that are correlated over time, and the *mean* of the elites as its answer.
+samples, samples that are correlated over time, and as its answer the cheapest of the elites' mean
+and of all that it has seen. The next solve goes on from the mean in either case.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ class CemConfig:
     :param samples: action sequences drawn in each iteration
     :param elites: how many of the best the next mean and deviation come from
     :param noise_scale: first standard deviation, in units of half the action range
-    :param min_deviation: what a refit leaves at least of it, in the same units
-    :param momentum: share of the old mean and deviation in a refit, in [0, 1)
     :param return_best: 0 = the answer is the last mean; 1 = the cheapest of mean, samples,
         shifted previous plan and standing still
     :param running_weight: weight of the running term in the cost that ranks plans
@@ -38,14 +37,12 @@ class CemConfig:
     :raises ConfigError: when a value is out of range
     """
 
-    horizon: int = 8
+    horizon: int = 30
     iterations: int = 1
-    samples: int = 32
-    elites: int = 4
+    samples: int = 64
+    elites: int = 8
     noise_scale: float = 0.5
-    min_deviation: float = 0.0
-    momentum: float = 0.0
-    return_best: int = 0
+    return_best: int = 1
     running_weight: float = 1.0
     seed: int = 0
 
@@ -53,12 +50,10 @@ class CemConfig:
         require(
             self,
             at_least={'horizon': 1, 'iterations': 1, 'elites': 1},
-            finite=('noise_scale', 'min_deviation', 'momentum', 'running_weight'),
+            finite=('noise_scale', 'running_weight'),
         )
         if self.samples < self.elites + 3:  # mean, standing still and the shifted plan are three
             raise ConfigError(f'samples must be at least elites + 3 = {self.elites + 3}')
-        if self.momentum >= 1:
-            raise ConfigError(f'momentum must lie in [0, 1), is {self.momentum}')
         if self.return_best not in (0, 1):
             raise ConfigError(f'return_best must be 0 or 1, is {self.return_best}')
 
@@ -99,7 +94,6 @@ class Cem:
         fixed = search.fixed_candidates(problem, warm_start, still)
         drawn = 1 + len(fixed)
         deviation = (config.noise_scale * limits.half_range).expand_as(mean)
-        least = config.min_deviation * limits.half_range
         best = search.BestSoFar()
         for _ in self._pace.iterations(config.iterations, deadline):
             samples = mean.expand(config.samples, *mean.shape).clone()
@@ -110,9 +104,7 @@ class Cem:
             elites = search.best_of(samples, costs, config.elites)
             if config.return_best:
                 best.offer(costs, samples)
-            mean = elites.mean(dim=0).lerp(mean, config.momentum)
-            spread = elites.std(dim=0, correction=0).lerp(deviation, config.momentum)
-            deviation = torch.maximum(spread, least)
+            mean, deviation = elites.mean(dim=0), elites.std(dim=0, correction=0)
         return self._pace.close(
             deadline,
             lambda: search.answer(

@@ -40,10 +40,10 @@ class GradientConfig:
     :raises ConfigError: when a value is out of range
     """
 
-    horizon: int = 20
-    iterations: int = 10
+    horizon: int = 30
+    iterations: int = 5
     restarts: int = GraspConfig.restarts
-    action_rate: float = 0.15
+    action_rate: float = 0.3
     restart_spread: float = GraspConfig.restart_spread
     running_weight: float = 1.0
     seed: int = 0

@@ -48,8 +48,8 @@ class IcemConfig:
     :raises ConfigError: when a value is out of range
     """
 
-    horizon: int = 20
-    iterations: int = 3
+    horizon: int = 30
+    iterations: int = 2
     samples: int = 64
     elites: int = 10
     noise_scale: float = 0.5

@@ -63,14 +63,14 @@ class LatcoConfig:
     :raises ConfigError: when a value is out of range
     """
 
-    horizon: int = 20
+    horizon: int = 30
     iterations: int = 20
     restarts: int = GraspConfig.restarts
-    action_rate: float = 0.15
-    state_rate: float = 0.05
+    action_rate: float = 0.3
+    state_rate: float = 0.1
     noise_scale: float = GraspConfig.noise_scale
     price: float = 10.0
-    price_rate: float = 0.1
+    price_rate: float = 0.3
     tolerance: float = 1e-4
     restart_spread: float = GraspConfig.restart_spread
     running_weight: float = 1.0

@@ -40,8 +40,8 @@ class MppiConfig:
     :raises ConfigError: when a value is out of range
     """
 
-    horizon: int = 20
-    iterations: int = 3
+    horizon: int = 30
+    iterations: int = 2
     samples: int = 64
     noise_scale: float = 0.5
     noise_decay: float = 0.7

@@ -38,7 +38,7 @@ PLANNERS: dict[str, _Entry] = {
     # it succeeds, the latent's geometry has solved the task and no planner can take the credit.
     'greedy': _Entry(Cem, CemConfig, {
         'horizon': 3, 'iterations': 3, 'samples': 64, 'elites': 8, 'noise_scale': 0.5,
-        'min_deviation': 0.0, 'momentum': 0.0, 'return_best': 0,
+        'return_best': 0,
     }),
 }
 
