@@ -56,6 +56,12 @@ ARGUMENTS = [
         description='Start the embedded world too, with the gate armed from the start.',
     ),
     DeclareLaunchArgument(
+        'world',
+        default_value='',
+        description='The embedded world, the one that the model was trained in: two_rooms, '
+        'inertial_two_rooms or staggered_walls; empty = as in params_file.',
+    ),
+    DeclareLaunchArgument(
         'log_level',
         default_value='info',
         choices=['debug', 'info', 'warn', 'error', 'fatal'],
@@ -100,7 +106,8 @@ def start_nodes(context):
         # Large pictures do not fit the shared memory that Fast DDS takes by default.
         dds = 'FASTRTPS' if os.environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
         profile = {f'{dds}_DEFAULT_PROFILES_FILE': str(CONFIG / 'fastdds.xml')}
-        nodes.append(node('sim_node', {}, additional_env=profile))
+        world = {'sim.world': value['world']} if value['world'] else {}
+        nodes.append(node('sim_node', world, additional_env=profile))
     return nodes
 
 

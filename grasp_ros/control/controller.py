@@ -205,12 +205,15 @@ class Controller:
         self._history.add_action(self._step, action)
         return replace(tick, action=action, limited=limited)
 
-    def prepare(self, *, budget_sec: float | None = None) -> None:
+    def prepare(
+        self, *, budget_sec: float | None = None, is_wanted: Callable[[], bool] = lambda: True
+    ) -> None:
         """Solve for the next model step before its frame comes; call it after :meth:`step`.
 
         Does nothing in schedule ``after_frame``, and where no new plan has just been sent.
 
         :param budget_sec: time for it; None = no limit (fixed iterations)
+        :param is_wanted: asked meanwhile; once it is False the solve is cut short
         """
         block = self.model.card.action_block
         step = self._plan_step + block
@@ -222,10 +225,9 @@ class Controller:
         problem = problem_ahead(self.model, self._problem(self._step), self._plan.actions[0])
         warm_start, shift_steps = self._warm_start(step)
         expires_sec = None if budget_sec is None else started_sec + budget_sec
+        deadline = Deadline(expires_sec, clock=self._clock, is_wanted=is_wanted)
         try:
-            plan = self.planner.solve(
-                problem, warm_start, Deadline(expires_sec, clock=self._clock)
-            )
+            plan = self.planner.solve(problem, warm_start, deadline)
         except SolveError:
             return  # the solve after the frame reports it, if it fails as well
         self._prepared = Preparation(

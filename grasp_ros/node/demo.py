@@ -9,23 +9,17 @@ follows the statistics, and scores with the ground truth that no other process l
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import numpy as np
 import rclpy
-from geometry_msgs.msg import PoseStamped
-from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -33,28 +27,16 @@ from std_srvs.srv import SetBool
 
 from grasp_ros.errors import GraspError
 from grasp_ros.node import demo_picture
+from grasp_ros.node.demo_client import Client, DemoError
 from grasp_ros.node.processes import NodeProcess, environment, stopped_at_exit
-from grasp_ros.sim.scoring import HELD_TICKS, is_near
+from grasp_ros.sim.scoring import HELD_TICKS, is_held, is_near
 from grasp_ros.sim.world import DiscWorld
-from grasp_ros.sim.worlds import make
+from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, WITH_LAYOUTS, make
+from grasp_ros.world_models.checkpoint import load_card
 
 START_LIMIT_SEC = 60.0
 GOAL_LIMIT_SEC = 90.0
-CALL_SEC = 5.0
-CALLS = 4
 PICTURE_EVERY = 2  # ticks between two pictures of the animation
-
-
-class DemoError(GraspError):
-    """The demo could not be run; the message says where it stopped."""
-
-    code = 700
-
-
-class DemoTimeout(DemoError):
-    """Something did not happen in time."""
-
-    code = 701
 
 
 @dataclass
@@ -82,76 +64,6 @@ class Ticks:
     overhead_ms: list[float] = field(default_factory=list)
 
 
-class Client(Node):
-    """Sends goals and keeps what the other nodes say.
-
-    :param nodes: the processes of the others; waiting for one that has ended fails at once
-    """
-
-    def __init__(self, nodes: list[NodeProcess]) -> None:
-        super().__init__('demo')
-        self._nodes = nodes
-        from grasp_ros.action import DriveToGoalImage
-        from grasp_ros.msg import Plan, SolverStatistics
-        from grasp_ros.srv import RenderGoal
-
-        self.place: tuple[float, float] | None = None
-        self.statistics = None
-        self.path: list[tuple[float, float]] = []
-        self.on_tick: Callable[[], None] = lambda: None
-        self.create_subscription(PoseStamped, 'ground_truth/pose', self._on_pose, 10)
-        self.create_subscription(SolverStatistics, 'solver_statistics', self._on_statistics, 50)
-        self.create_subscription(Plan, 'plan', self._on_plan, 1)
-        self.drive = ActionClient(self, DriveToGoalImage, 'drive_to_goal_image')
-        self.render = self.create_client(RenderGoal, 'render_goal')
-        self.enable = self.create_client(SetBool, 'enable')
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self)
-
-    def wait(self, condition: Callable[[], bool], limit_sec: float, what: str) -> None:
-        """Serve callbacks until a condition holds.
-
-        :raises DemoError: when it does not within the limit, or when a node has ended
-        """
-        end_sec = time.monotonic() + limit_sec
-        while not condition():
-            if time.monotonic() > end_sec:
-                raise DemoTimeout(f'waited {limit_sec:.0f} s for {what}')
-            for node in self._nodes:
-                if not node.is_running:
-                    raise DemoError(f'{node.node} ended with exit code {node.exit_code}')
-            self._executor.spin_once(timeout_sec=0.1)
-
-    def call(self, client, request, what: str):
-        """Call a service that may be called twice, and wait for its answer.
-
-        DDS can lose the first answer of a service that has just been discovered, so the request
-        is repeated.
-
-        :raises DemoError: without an answer to the last one
-        """
-        for _ in range(CALLS):
-            future = client.call_async(request)
-            with contextlib.suppress(DemoTimeout):
-                self.wait(future.done, CALL_SEC, what)
-                return future.result()
-        raise DemoTimeout(f'asked {CALLS} times for {what}')
-
-    def distance(self, goal: tuple[float, float]) -> float:
-        """Ground truth: metres from the robot's place to the goal."""
-        return math.dist(self.place, goal)
-
-    def _on_pose(self, message: PoseStamped) -> None:
-        self.place = (message.pose.position.x, message.pose.position.y)
-
-    def _on_plan(self, message) -> None:
-        self.path = [(point.x, point.y) for point in message.path]
-
-    def _on_statistics(self, message) -> None:
-        self.statistics = message
-        self.on_tick()
-
-
 class Demo:
     """One run.
 
@@ -176,7 +88,7 @@ class Demo:
         self._trail: deque[tuple[float, float]] = deque(maxlen=400)
 
     def run(self) -> None:
-        """Drive to one goal after the other, always in the other room.
+        """Drive to one goal after the other, always in another room.
 
         :raises DemoError: when a node does not answer
         """
@@ -187,11 +99,12 @@ class Demo:
                 live.update(self._table())
 
     def _next_goal(self) -> tuple[float, float]:
-        """A place in the other room; a wall on the straight line where twenty draws find one."""
+        """A place in another room; a wall on the straight line where twenty draws find one."""
         scene = self._world.scene
-        here = 'left' if self._client.place[0] < scene.size / 2 else 'right'
-        other = next(room.name for room in scene.rooms if room.name != here)
+        here = scene.room_of(*self._client.place)
+        others = [room.name for room in scene.rooms if room.name != here]
         for _ in range(20):
+            other = others[self._random.integers(len(others))]
             place = tuple(self._world.sample_place(self._random, room=other).tolist())
             if self._world.is_blocked(self._client.place, place):
                 break
@@ -221,21 +134,25 @@ class Demo:
         answer = result.result().result
         score.success = answer.code == DriveToGoalImage.Result.SUCCESS
         score.reason = answer.reason
-        score.near = score.held = self._is_near(score)
+        score.near = is_near(self._world.scene, client.place, score.goal)
+        score.held = self._is_held(score)
         remaining = HELD_TICKS
 
         def watch() -> None:
             nonlocal remaining
             remaining -= 1
-            score.held = score.held and self._is_near(score)
+            score.held = score.held and self._is_held(score)
 
         client.on_tick = watch
         client.wait(lambda: remaining <= 0, 10.0, 'the controller to go on ticking')
         client.on_tick = lambda: None
         score.final_distance = client.distance(score.goal)
 
-    def _is_near(self, score: Score) -> bool:
-        return is_near(self._world.scene, self._client.place, score.goal)
+    def _is_held(self, score: Score) -> bool:
+        client = self._client
+        return is_held(
+            self._world.scene, place=client.place, velocity=client.velocity, goal=score.goal
+        )
 
     def _on_tick(self, score: Score, started_sec: float, live: Live) -> None:
         client, ticks, now = self._client, self.ticks, self._client.statistics
@@ -322,22 +239,29 @@ class Demo:
 
 @click.command()
 @click.option('--goals', type=click.IntRange(min=1), default=10, show_default=True,
-              help='Goals, one after the other, always in the other room.')
+              help='Goals, one after the other, always in another room.')
 @click.option('--seed', type=click.IntRange(min=0), default=0, show_default=True,
               help='Of the goals.')
 @click.option('--model', default='two_rooms', show_default=True,
-              help='A shipped model or the folder of a checkpoint.')
+              help='A shipped model or the folder of a checkpoint; the world is its own.')
+@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='after_frame',
+              show_default=True, help='When the controller solves, `control.schedule`.')
 @click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
               help='Write the summary to this file.')
 @click.option('--out', type=click.Path(file_okay=False, path_type=Path), default=Path('out/demo'),
               show_default=True, help='Folder for the animated picture and the logs.')
-def command(goals: int, seed: int, model: str, json_file: Path | None, out: Path) -> None:
-    """Start world, controller and gate over ROS 2 and drive to goals in the other room.
+def command(
+    goals: int, seed: int, model: str, schedule: str, json_file: Path | None, out: Path
+) -> None:
+    """Start world, controller and gate over ROS 2 and drive to goals in another room.
 
     Exits with 1 when a goal is missed.
     """
     console = Console()
-    world = make('two_rooms')
+    try:
+        world = _world_of(model, seed)
+    except GraspError as error:
+        raise click.ClickException(str(error)) from error
     logs = out / 'logs'
     logs.mkdir(parents=True, exist_ok=True)
     env = environment()
@@ -347,9 +271,10 @@ def command(goals: int, seed: int, model: str, json_file: Path | None, out: Path
         with stopped_at_exit(nodes):
             console.print(f'Starting world, controller and gate (logs in {logs}) …')
             for name, parameters in (
-                ('sim_node', {'sim.seed': seed}),
+                ('sim_node', {'sim.world': world.scene.name, 'sim.seed': seed,
+                              'sim.layout': world.scene.layout or 0}),
                 ('gate_node', {}),
-                ('mpc_node', {'model.path': str(model)}),
+                ('mpc_node', {'model.path': str(model), 'control.schedule': schedule}),
             ):
                 log = logs / f'{name}.log'
                 log.unlink(missing_ok=True)
@@ -372,6 +297,13 @@ def command(goals: int, seed: int, model: str, json_file: Path | None, out: Path
         json_file.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     if report['reached'] < goals:
         raise SystemExit(1)
+
+
+def _world_of(model: str, seed: int) -> DiscWorld:
+    """The world that a model was trained in, in a layout that it has not seen."""
+    name = load_card(model).training.get('world', 'two_rooms')
+    layout = HELD_OUT_LAYOUTS[seed % len(HELD_OUT_LAYOUTS)] if name in WITH_LAYOUTS else None
+    return make(name, layout=layout)
 
 
 def _run(

@@ -133,6 +133,7 @@ class Publishers:
             'image_age_sec': report.image_age_sec,
             'encode_sec': tick.encode_sec,
             'solve_sec': tick.solve_sec,
+            'prepare_sec': tick.prepare_sec,
             'tick_sec': time.monotonic() - report.started_sec,
             'image_to_action_sec': image_to_action_sec,
             'latency_sec': 0.0,

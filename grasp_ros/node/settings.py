@@ -8,7 +8,7 @@ import gc
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -151,7 +151,9 @@ def build_controller(values: Mapping[str, Any]) -> Controller:
 
 
 def _warm_up(controller: Controller) -> None:
-    card = controller.model.card
+    """Encode, solve, prepare and correct, whichever the schedule: it may change later."""
+    config, card = controller.config, controller.model.card
+    controller.config = replace(config, schedule='ahead', feedback_updates=1)
     name, camera = next(iter(card.cameras.items()))
     black = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
     now_sec = time.monotonic()
@@ -159,8 +161,10 @@ def _warm_up(controller: Controller) -> None:
     for n in range(_WARM_UP_TICKS * card.action_block):
         stamp_sec = now_sec + n * card.control_period_sec
         tick = controller.step(Frame({name: black}, stamp_sec), now_sec=stamp_sec)
+        controller.prepare(budget_sec=config.deadline_sec)
     if tick.status not in (TickStatus.SOLVED, TickStatus.IN_BLOCK):
         raise ModelError(f'a first solve with model {card.name} failed: {tick.detail}')
+    controller.config = config
     controller.set_goal(None)
     controller.reset()
 
@@ -177,6 +181,8 @@ def _controller_config(values: Mapping[str, Any], card: ModelCard) -> Controller
         deadline_sec=deadline_sec or DEADLINE_RATIO * period_sec,
         image_timeout_sec=values['control.image_timeout_sec'],
         warm_start=values['control.warm_start'],
+        schedule=values['control.schedule'],
+        feedback_updates=values['control.feedback_updates'],
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded two rooms as a robot with a camera, in real time."""
+"""An embedded world as a robot with a camera, in real time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import math
 import sys
 import time
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -21,7 +22,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from grasp_ros.node import images, messages, tables
 from grasp_ros.node.parameter_server import ParameterServer
 from grasp_ros.sim.world import DiscWorld, WorldInputError
-from grasp_ros.sim.worlds import make
+from grasp_ros.sim.worlds import WITH_LAYOUTS, make
 from grasp_ros.srv import RenderGoal, ResetRobot
 
 CAMERA_FRAME = 'camera'
@@ -30,13 +31,16 @@ _LONGEST_STEP_SEC = 0.2  # a stalled process does not make up for the time it wa
 
 
 class SimNode(Node):
-    """Publishes ``image_raw``, ``camera_info``, ``ground_truth/pose``; subscribes ``cmd_vel``."""
+    """Publishes ``image_raw``, ``camera_info``, ``ground_truth/pose``, ``ground_truth/velocity``;
+    subscribes ``cmd_vel``."""
 
     def __init__(self) -> None:
         super().__init__('sim_node')
         self._settings = ParameterServer(self, tables.SIM)
         values = self._settings.values
-        self._world = make('two_rooms', image_size=values['sim.image_size'])
+        name = values['sim.world']
+        layout = values['sim.layout'] if name in WITH_LAYOUTS else None
+        self._world = make(name, layout=layout, image_size=values['sim.image_size'])
         self._world.reset(seed=values['sim.seed'])
         self._advanced_sec = self._commanded_sec = time.monotonic()
         self._camera_info = _camera_info(self._world)
@@ -48,6 +52,9 @@ class SimNode(Node):
             CameraInfo, 'camera_info', qos_profile_sensor_data, qos_overriding_options=options
         )
         self._pose_publisher = self.create_publisher(PoseStamped, 'ground_truth/pose', 10)
+        self._velocity_publisher = self.create_publisher(
+            TwistStamped, 'ground_truth/velocity', 10
+        )
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         self.create_subscription(
             TwistStamped, 'cmd_vel', self._on_command, newest, qos_overriding_options=options
@@ -67,22 +74,29 @@ class SimNode(Node):
         self._image_publisher.publish(image)
         self._camera_info.header.stamp = stamp
         self._info_publisher.publish(self._camera_info)
+        velocity = (*self._world.velocity, 0.0, 0.0, 0.0, 0.0)
+        self._velocity_publisher.publish(messages.twist(velocity, stamp, WORLD_FRAME))
         self._pose_publisher.publish(messages.pose(x, y, stamp, WORLD_FRAME))
 
     def _advance(self) -> None:
-        """Bring the world to the present; the velocity is zero once commands are stale."""
+        """Bring the world to the present; the robot brakes once commands are stale."""
         now_sec = time.monotonic()
         if now_sec - self._commanded_sec > self._settings['sim.command_timeout_sec']:
-            self._world.drive((0.0, 0.0))
+            self._world.drive(self._brake())
         self._world.advance(min(now_sec - self._advanced_sec, _LONGEST_STEP_SEC))
         self._advanced_sec = now_sec
 
+    def _brake(self) -> np.ndarray:
+        """The command that stops the robot; with inertia one that would by the next frame."""
+        rate = self._settings['sim.rate'] if self._world.scene.robot.has_inertia else 0.0
+        return -rate * self._world.velocity
+
     def _on_command(self, message: TwistStamped) -> None:
-        velocity = (message.twist.linear.x, message.twist.linear.y)
-        if not all(math.isfinite(value) for value in velocity):
+        command = (message.twist.linear.x, message.twist.linear.y)
+        if not all(math.isfinite(value) for value in command):
             return
         self._advance()
-        self._world.drive(velocity)
+        self._world.drive(command)
         self._commanded_sec = time.monotonic()
 
     def _on_reset(self, request, response):

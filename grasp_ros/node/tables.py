@@ -47,6 +47,16 @@ MPC = (
         'the period.',
     ),
     Parameter(
+        'control.schedule', 'string', 'after_frame', choices=('after_frame', 'ahead'),
+        meaning='When is solved: `after_frame`, or `ahead`, before it comes, in what the last '
+        'tick left of the period but a tenth; the frame then corrects the first action alone.',
+    ),
+    Parameter(
+        'control.feedback_updates', 'integer', 1, low=0, high=100,
+        meaning='Schedule `ahead`: Gauss-Newton updates of the first action after the frame; 0 = '
+        'the prepared plan as it is.',
+    ),
+    Parameter(
         'control.warm_start', 'string', 'full', choices=('none', 'actions', 'full'),
         meaning='What of the previous plan the next solve starts from.',
     ),
@@ -147,6 +157,16 @@ GATE = (
 
 SIM = (
     Parameter(
+        'sim.world', 'string', 'two_rooms', changes='start',
+        choices=('two_rooms', 'inertial_two_rooms', 'staggered_walls'),
+        meaning='The embedded world. With inertia, commands are accelerations, so that a command '
+        'of zero lets the robot coast.',
+    ),
+    Parameter(
+        'sim.layout', 'integer', 0, low=0, high=24, changes='start',
+        meaning='Layout of the walls, where a world has several.',
+    ),
+    Parameter(
         'sim.rate', 'double', 30.0, unit='Hz', low=1.0, high=200.0, changes='start',
         meaning='Rate of the camera.',
     ),
@@ -156,7 +176,7 @@ SIM = (
     ),
     Parameter(
         'sim.command_timeout_sec', 'double', 0.5, unit='s', low=0.01, high=10.0,
-        meaning='Time without a command after which the robot stops.',
+        meaning='Time without a command after which the robot brakes.',
     ),
     Parameter(
         'sim.seed', 'integer', 0, low=0, high=2**31 - 1, changes='start',

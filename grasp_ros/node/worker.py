@@ -1,6 +1,9 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that encodes, solves and sends: a control tick after the other."""
+"""The one thread that encodes, solves and sends: a control tick after the other.
+
+In schedule ``ahead`` it solves between the ticks, in what is left until the next frame may come.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ from grasp_ros.node.goal_run import GoalRun, begin
 from grasp_ros.node.goals import Goal, GoalEnd, Result
 from grasp_ros.node.settings import Settings
 from grasp_ros.planners import registry
+
+PREPARE_MARGIN = 0.1  # of a period: between a preparation's last iteration and the next tick
 
 
 @dataclass(frozen=True)
@@ -171,11 +176,14 @@ class Worker:
 
     def _loop(self) -> None:
         while self._wait_for_tick():
+            work = 'tick'
             try:
-                self._tick()
+                tick = self._tick()
+                work = 'preparation'
+                self._prepare(tick)
             except Exception:  # whatever it is, the robot must not be left with the last command
-                self._logger.error(f'tick failed: {traceback.format_exc()}')
-                self._recover()
+                self._logger.error(f'{work} failed: {traceback.format_exc()}')
+                self._recover(work)
 
     def _wait_for_tick(self) -> bool:
         """Sleep until the next tick is due; False when there is none any more."""
@@ -191,7 +199,7 @@ class Worker:
                 self._changed.wait(due_sec - now_sec)
         return False
 
-    def _tick(self) -> None:
+    def _tick(self) -> Tick:
         started_sec, now_sec = time.monotonic(), self._now_sec()
         arrival = self._take_up_changes()
         skipped = self._pacer.started(started_sec, arrival and arrival.arrived_sec)
@@ -236,6 +244,28 @@ class Worker:
             self._run.send_feedback(tick, time.monotonic())
         if end is not None:
             self._finish_run(end)
+        return tick
+
+    def _prepare(self, tick: Tick) -> None:
+        """Let the controller plan for the next frame, where there is time until it may come."""
+        if not _drives(tick.status):
+            return  # what the controller would go on from was not sent
+        pacer = self._pacer
+        left_sec = pacer.opens_sec - time.monotonic()
+        budget_sec = left_sec - PREPARE_MARGIN * pacer.period_sec
+        if budget_sec > 0:
+            self._controller.prepare(budget_sec=budget_sec, is_wanted=self._is_up_to_date)
+
+    def _is_up_to_date(self) -> bool:
+        """Whether nothing has come since the last tick that makes what it left behind useless."""
+        present = self._run.goal if self._run else None
+        with self._changed:
+            return (
+                self._wanted_goal is present
+                and self._new_settings is None
+                and not self._reset_requested
+                and not self._stopped
+            )
 
     def _stop_if_outdated(self, tick: Tick, arrival: Arrival | None) -> Tick:
         """The safe command where the tick took so long that its frame has become stale."""
@@ -307,12 +337,12 @@ class Worker:
             return GoalEnd(code, reason)
         return run.end(code, reason, time.monotonic())
 
-    def _recover(self) -> None:
+    def _recover(self, work: str) -> None:
         self._controller.reset()
         tick = Tick(
             action=self._controller.safe_action,
             status=TickStatus.SOLVER_FAILED,
-            detail='the tick failed, see the log',
+            detail=f'the {work} failed, see the log',
         )
         self._counters = replace(self._counters, ticks=self._counters.ticks + 1)
         self._sink.send(

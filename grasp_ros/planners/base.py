@@ -152,17 +152,23 @@ class Deadline:
 
     :param expires_sec: value of ``clock()`` at which time is up; None for no limit
     :param clock: a steady clock in seconds
+    :param is_wanted: False as soon as nobody wants the result any more
     """
 
     def __init__(
-        self, expires_sec: float | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        expires_sec: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._expires_sec = expires_sec
+        self._expires_sec = math.inf if expires_sec is None else expires_sec
         self._clock = clock
+        self._is_wanted = is_wanted
 
     def allows(self, cost_sec: float = 0.0) -> bool:
         """Whether work that takes ``cost_sec`` still ends in time."""
-        return self._expires_sec is None or self._clock() + cost_sec < self._expires_sec
+        return self._clock() + cost_sec < self._expires_sec and self._is_wanted()
 
     def now(self) -> float:
         """The deadline's clock, seconds."""
