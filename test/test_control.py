@@ -25,8 +25,8 @@ PERIOD_SEC = tiny_world.CARD.control_period_sec
 
 def make_controller(planner='grasp', *, config=None, **planner_settings) -> Controller:
     model = tiny_world.TinyModel(tiny_world.CARD)
-    if planner == 'grasp':
-        planner_settings = {**tiny_world.GRASP, 'horizon': 10, **planner_settings}
+    suited = tiny_world.GRASP if planner == 'grasp' else {}
+    planner_settings = {'horizon': 10, **suited, **planner_settings}
     controller = Controller(
         model=model,
         planner=registry.make(planner, model, **planner_settings),

@@ -24,17 +24,9 @@ from grasp_ros.world_models.jepa import Predictor
 
 UNLIMITED = Deadline()
 ALL = list(registry.PLANNERS)
+ADJUSTABLE = [name for name in ALL if 'iterations' in registry.settings_of(name)]
 # A little work, so that the suite stays quick; what is asserted holds for any settings.
-SMALL = {
-    'grasp': {'horizon': 8, 'restarts': 3},
-    'cem': {'horizon': 8, 'iterations': 3},
-    'icem': {'horizon': 8, 'samples': 32},
-    'mppi': {'horizon': 8},
-    'gradient': {'horizon': 8, 'restarts': 3},
-    'latco': {'horizon': 8, 'restarts': 3},
-    'unlifted': {'horizon': 8, 'restarts': 3},
-    'greedy': {},
-}
+SMALL = {'horizon': 8, 'restarts': 3, 'samples': 32, 'iterations': 5}
 RANKED = {
     'grasp': {}, 'cem': {'return_best': 1}, 'icem': {'return_best': 1}, 'gradient': {},
     'latco': {}, 'unlifted': {},
@@ -47,15 +39,18 @@ def model():
 
 
 def make(name, model, **changes):
-    return registry.make(name, model, **(SMALL[name] | changes))
+    taken = registry.settings_of(name)
+    small = {setting: value for setting, value in SMALL.items() if setting in taken}
+    return registry.make(name, model, **(small | changes))
 
 
 def constant(planner, value):
     return torch.full((planner.horizon, 2, 2), value)
 
 
-def cost_of(model, problem, actions):
-    return float(plan_cost(model, problem.goal, rollout(model, problem, actions[None]), 1.0))
+def cost_of(model, problem, actions, running_weight=1.0):
+    latents = rollout(model, problem, actions[None])
+    return float(plan_cost(model, problem.goal, latents, running_weight))
 
 
 class TickingClock:
@@ -86,8 +81,9 @@ def test_a_plan_leads_towards_the_goal_within_bounds_and_rate_limit(model, name,
         assert bool((flat[1:].abs() <= torch.tensor([0.3, 0.2]) + 1e-6).all())
         assert bool((flat.diff(dim=0).abs() <= torch.tensor([0.05, 0.04]) + 1e-6).all())
     still = torch.zeros(planner.horizon, 2, 2)
-    assert plan.cost == pytest.approx(cost_of(model, problem, plan.actions), abs=1e-5)
-    assert plan.cost < cost_of(model, problem, still)
+    weight = planner.config.running_weight
+    assert plan.cost == pytest.approx(cost_of(model, problem, plan.actions, weight), abs=1e-5)
+    assert plan.cost < cost_of(model, problem, still, weight)
     torch.testing.assert_close(plan.rollout, rollout(model, problem, plan.actions[None])[0])
 
 
@@ -109,7 +105,7 @@ def test_another_tick_or_seed_draws_other_numbers(model, name):
     assert not torch.equal(costs(0, 0), costs(1, 0))
 
 
-@pytest.mark.parametrize('name', [name for name in ALL if name != 'greedy'])
+@pytest.mark.parametrize('name', ADJUSTABLE)
 def test_a_deadline_ends_a_solve_between_iterations_with_a_plan(model, name):
     planner = make(name, model, iterations=1000)
     problem = tiny_world.problem(model)
@@ -138,7 +134,7 @@ class SlowModel(tiny_world.TinyModel):
         return super().predict(context, actions)
 
 
-@pytest.mark.parametrize('name', [name for name in ALL if name != 'greedy'])
+@pytest.mark.parametrize('name', ADJUSTABLE)
 def test_the_rollout_of_the_answer_is_within_the_deadline_too(name):
     slow = SlowModel(tiny_world.CARD)
     planner = make(name, slow, iterations=1000)
@@ -171,7 +167,7 @@ def test_who_ranks_is_never_worse_than_the_shifted_plan_or_standing_still(model,
     assert not plan.actions.any()
 
 
-@pytest.mark.parametrize('name', [name for name in ALL if name != 'greedy'])
+@pytest.mark.parametrize('name', ADJUSTABLE)
 def test_a_warm_start_saves_work(model, name):
     problem = tiny_world.problem(model)
     once = make(name, model, iterations=1)
@@ -350,16 +346,17 @@ def test_mppi_answers_with_the_weighted_mean(model):
     torch.testing.assert_close(plan.actions, torch.from_numpy(mean), rtol=0, atol=1e-6)
 
 
-def adam_iterations(gradient_of, actions, *, iterations, rate, problem):
+def adam_iterations(gradient_of, actions, *, iterations, rate, problem, falls=False):
     """Torch's own Adam, in units of half the action range, clamped after every step."""
     actions = actions.clone().requires_grad_(True)
     scaled = torch.optim.Adam([actions], lr=1.0, eps=1e-12)
-    for _ in range(iterations):
+    for n in range(iterations):
         before = actions.detach().clone()
         actions.grad = gradient_of(actions)
         scaled.step()
+        left = (iterations - n) / iterations if falls else 1.0
         with torch.no_grad():
-            step = (actions - before) * rate * problem.limits.half_range
+            step = (actions - before) * left * rate * problem.limits.half_range
             actions.copy_((before + step).clamp(problem.limits.low, problem.limits.high))
     return actions.detach()
 
@@ -370,6 +367,7 @@ def test_gradient_shooting_equals_adam_on_the_plain_cost(model):
     expected = adam_iterations(
         lambda actions: torch.autograd.grad(plain_cost(model, problem, actions), actions)[0],
         torch.zeros(5, 2, 2, dtype=torch.float64), iterations=6, rate=0.07, problem=problem,
+        falls=True,
     )  # fmt: skip
     plan = planner.solve(problem, None, UNLIMITED)
     torch.testing.assert_close(plan.actions, expected, rtol=0, atol=1e-7)
@@ -451,10 +449,10 @@ def test_unlifted_is_grasp_with_the_states_set_to_the_rollout(model):
     torch.testing.assert_close(plan.iterate_actions, expected, rtol=0, atol=1e-7)
 
 
-def test_unlifted_has_grasps_settings_but_for_the_lifted_states():
+def test_unlifted_has_grasps_settings_and_defaults():
     grasp, unlifted = (registry.PLANNERS[name].config() for name in ('grasp', 'unlifted'))
     shared = registry.settings_of('unlifted')
-    assert shared == registry.settings_of('grasp') - {'noise_scale', 'state_rate', 'goal_weight'}
+    assert {'horizon', 'iterations', 'restarts', 'action_rate', 'sync_every'} <= shared
     assert all(getattr(grasp, name) == getattr(unlifted, name) for name in shared)
 
 

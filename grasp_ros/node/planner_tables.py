@@ -78,7 +78,7 @@ PLANNER = (
         meaning='CEM: how far ahead is planned.',
     ),
     Parameter(
-        'planner.cem.iterations', 'integer', 1, low=1, high=10000,
+        'planner.cem.iterations', 'integer', 2, low=1, high=10000,
         meaning='CEM: refits in a tick, fewer where the deadline comes first.',
     ),
     Parameter(
@@ -144,7 +144,7 @@ PLANNER = (
         meaning='MPPI: how far ahead is planned.',
     ),
     Parameter(
-        'planner.mppi.iterations', 'integer', 2, low=1, high=10000,
+        'planner.mppi.iterations', 'integer', 3, low=1, high=10000,
         meaning='MPPI: updates of the mean in a tick, fewer where the deadline comes first.',
     ),
     Parameter(
@@ -156,11 +156,11 @@ PLANNER = (
         meaning='MPPI: standard deviation of the samples, in units of half the action range.',
     ),
     Parameter(
-        'planner.mppi.noise_decay', 'double', 0.7, low=0.001, high=1.0,
+        'planner.mppi.noise_decay', 'double', 0.5, low=0.001, high=1.0,
         meaning='MPPI: factor on it from one update to the next.',
     ),
     Parameter(
-        'planner.mppi.temperature', 'double', 0.1, low=1e-06, high=HUGE,
+        'planner.mppi.temperature', 'double', 0.05, low=1e-06, high=HUGE,
         meaning='MPPI: how evenly samples are weighed, in standard deviations of their costs.',
     ),
     Parameter(
@@ -168,12 +168,13 @@ PLANNER = (
         meaning='Gradient shooting: how far ahead is planned.',
     ),
     Parameter(
-        'planner.gradient.iterations', 'integer', 5, low=1, high=10000,
+        'planner.gradient.iterations', 'integer', 10, low=1, high=10000,
         meaning='Gradient shooting: steps in a tick, fewer where the deadline comes first.',
     ),
     Parameter(
         'planner.gradient.action_rate', 'double', 0.3, low=0.0, high=10.0,
-        meaning='Gradient shooting: step of the actions, in units of half the action range.',
+        meaning='Gradient shooting: first step of the actions, in units of half the action '
+        'range; it falls to zero.',
     ),
     Parameter(
         'planner.latco.horizon', 'integer', 30, unit='model steps', low=1, high=1000,

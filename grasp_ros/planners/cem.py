@@ -38,7 +38,7 @@ class CemConfig:
     """
 
     horizon: int = 30
-    iterations: int = 1
+    iterations: int = 2
     samples: int = 64
     elites: int = 8
     noise_scale: float = 0.5

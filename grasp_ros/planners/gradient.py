@@ -4,7 +4,9 @@
 
 The plain way to plan with a differentiable model, and the one that GRASP was made against: its
 gradient is exact, a step costs a rollout forwards and one back, and it passes through T Jacobians
-of the model. Starts, restarts, step and ranking are those of GRASP.
+of the model. Starts, restarts and ranking are those of GRASP. The rate falls from iteration to
+iteration, in a straight line to zero after the last: Adam's steps do not shrink with the gradient,
+and at a fixed rate a plan that has arrived jitters by the size of a step.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class GradientConfig:
     :param horizon: T, model steps that are planned
     :param iterations: steps of Adam in one solve
     :param restarts: R, starts that are refined side by side in one batch
-    :param action_rate: Adam rate in units of half the action range
+    :param action_rate: Adam rate of the first step, in units of half the action range
     :param restart_spread: standard deviation of the correlated action noise that the restarts
         after the second start from, in units of half the action range
     :param running_weight: weight of the running term in the cost that is minimised and ranks
@@ -41,7 +43,7 @@ class GradientConfig:
     """
 
     horizon: int = 30
-    iterations: int = 5
+    iterations: int = 10
     restarts: int = GraspConfig.restarts
     action_rate: float = 0.3
     restart_spread: float = GraspConfig.restart_spread
@@ -95,7 +97,8 @@ class Gradient:
         for iteration in self._pace.iterations(config.iterations, deadline):
             costs, gradient = rollout_gradient(model, problem, actions, config.running_weight)
             best.offer(costs, actions)
-            adam_step(actions, gradient, moments, iteration, rate)
+            left = 1 - iteration / config.iterations
+            adam_step(actions, gradient, moments, iteration, left * rate)
             actions = problem.limits.project(actions, problem.previous_action)
         return self._pace.close(
             deadline,

@@ -41,11 +41,11 @@ class MppiConfig:
     """
 
     horizon: int = 30
-    iterations: int = 2
+    iterations: int = 3
     samples: int = 64
     noise_scale: float = 0.5
-    noise_decay: float = 0.7
-    temperature: float = 0.1
+    noise_decay: float = 0.5
+    temperature: float = 0.05
     running_weight: float = 1.0
     seed: int = 0
 
