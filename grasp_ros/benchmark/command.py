@@ -70,15 +70,20 @@ def command() -> None:
 def tune(suite: Suite, out: Path, jobs: int, only: str) -> None:
     """Search the settings of every planner, on episodes that are not reported."""
     searches = tuning.searches(suite, only=only)
+    _search(searches, out, jobs, 'tune')
+    _search(tuning.exchanges(searches, out), out, jobs, 'tune, winners of other deadlines')
+    chosen = tuning.write_tuned(suite, out)
+    click.echo(f'{len(chosen)} settings chosen: {out / tuning.TUNED_FILE}')
+
+
+def _search(searches: list[tuning.Search], out: Path, jobs: int, title: str) -> None:
     run_jobs(
         [
             Job(f'{s.task.name}/{s.entry.name}', tuning.run_search, (s, out), s.deadline_ms)
             for s in searches
         ],
-        title='tune', processes=jobs,
+        title=title, processes=jobs,
     )
-    chosen = tuning.write_tuned(suite, out)
-    click.echo(f'{len(chosen)} settings chosen: {out / tuning.TUNED_FILE}')
 
 
 @_subcommand

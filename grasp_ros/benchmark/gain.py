@@ -61,10 +61,9 @@ class LinearFeedback:
         latents = latents.flatten(1)
         by_action = (latents[1 : 1 + inputs] - latents[:1]) / action_step
         matrix = by_action @ (metric[1 : 1 + inputs] / action_step).mT
-        damping = DAMPING * matrix.diagonal().mean() + 1e-12
-        gain = -torch.linalg.solve(
-            matrix + damping * torch.eye(inputs), by_action @ (metric[1 + inputs :] / state_step).mT
-        )
+        matrix += (DAMPING * matrix.diagonal().mean() + 1e-12) * torch.eye(inputs)
+        by_state = metric[1 + inputs :] / state_step  # W J_s, transposed
+        gain = -torch.linalg.solve(matrix, by_action @ by_state.mT)
         return cls(plan, gain, latent)
 
     @torch.no_grad()

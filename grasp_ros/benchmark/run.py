@@ -9,9 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from grasp_ros.benchmark.cells import Cell, run_cell
+from grasp_ros.benchmark.cells import Cell, load_model, run_cell
+from grasp_ros.benchmark.outside import make_planner
 from grasp_ros.benchmark.pool import Job
-from grasp_ros.benchmark.suite import Suite, Task
+from grasp_ros.benchmark.suite import Suite, Task, split
+from grasp_ros.control.controller import ControllerConfig
 
 Tuned = Mapping[tuple[str, str, float], Mapping[str, Any]]
 GREEDY = 'greedy'
@@ -67,12 +69,23 @@ def ablation_cells(suite: Suite, tuned: Tuned) -> list[Cell]:
             change = dict(change)
             planner = change.pop('planner', subject.planner)
             settings = {**full, **change}
-            if planner == subject.planner and settings == full:
+            if planner == subject.planner and _is_same(task, planner, settings, full):
                 continue
             for seed in task.models:
                 cells.append(_cell(suite, task, seed, name, planner, settings, study='ablation',
                                    deadline_ms=deadline_ms, charge=True))
     return cells
+
+
+def _is_same(
+    task: Task, planner: str, first: Mapping[str, Any], second: Mapping[str, Any]
+) -> bool:
+    """Whether two settings mean the same, defaults filled in."""
+    model = load_model(next(iter(task.models.values())))
+    (mine, control), (others, other_control) = split(first), split(second)
+    return ControllerConfig(**control) == ControllerConfig(**other_control) and (
+        make_planner(planner, model, mine).config == make_planner(planner, model, others).config
+    )
 
 
 def feedback_cells(suite: Suite) -> list[Cell]:

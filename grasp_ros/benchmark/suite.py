@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,14 @@ class Entry:
     :param planner: of :data:`grasp_ros.planners.registry.PLANNERS`, or of
         :mod:`grasp_ros.benchmark.outside`
     :param fixed: settings that are not searched, of the planner or of the controller
+    :param first: settings that are known to be worth a trial; they count as trials
     :param space: setting -> what is searched: a list of choices, or ``{log: [low, high]}``
     """
 
     name: str
     planner: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    first: Sequence[Mapping[str, Any]] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
 
     def sample(self, random: np.random.Generator) -> dict[str, Any]:

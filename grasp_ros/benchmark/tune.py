@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tuning: random search with successive halving, as many trials for every planner.
 
-The first trial is what the suite fixes and the planner's own defaults; the others are drawn from
-its space. Every rung drives more episodes with the best of the rung before. The episodes go
-through the training seeds in turn, and no reporting seed is ever seen here. Trials are ranked by
+The first trial is what the suite fixes and the planner's own defaults; then come those that the
+suite gives, then draws from the planner's space. Every rung drives more episodes with the best of
+the rung before. At last each deadline tries what won at the others, for as many episodes as its
+own best. The episodes go through the training seeds in turn, and no reporting seed is ever seen
+here. Trials are ranked by
 
     score = mean( held - 0.1 final distance / size of the world - 0.05 ticks / longest )
 
@@ -17,7 +19,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,10 @@ _DRAWS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What is searched in one job: one planner on one task at one deadline."""
+    """What is searched in one job: one planner on one task at one deadline.
+
+    :param extra: settings that won elsewhere; they join at the last rung
+    """
 
     task: Task
     entry: Entry
@@ -46,6 +51,7 @@ class Search:
     rungs: Sequence[Mapping[str, int]]
     seed: int
     prepare_ms: float
+    extra: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def file(self) -> str:
@@ -62,7 +68,8 @@ class Search:
         name = f'{self.task.name}/{self.entry.name}/{self.deadline_ms:g}'
         random = np.random.default_rng((self.seed, zlib.crc32(name.encode())))
         model = load_model(next(iter(self.task.models.values())))
-        found = [dict(self.entry.fixed)]
+        found = [{**self.entry.fixed, **first} for first in ({}, *self.entry.first)]
+        found = found[: self.trials]
         if not self.entry.space:
             return found
         for _ in range(_DRAWS):
@@ -130,19 +137,27 @@ def run_search(search: Search, folder: Path) -> None:
             ]))
         alive, driven = alive[: rung['keep']], rung['episodes']
         for trial in alive:
-            done = {line['index'] for line in known if line['settings'] == settings[trial]}
-            missing = [index for index in range(rung['episodes']) if index not in done]
-            seeds = list(search.task.models)
-            for number, seed in enumerate(seeds):
-                mine = [index for index in missing if index % len(seeds) == number]
-                drive(search.cell(seed, settings[trial]), mine, lines, folder,
-                      settings=settings[trial])
+            _drive_trial(search, settings[trial], driven, lines, folder)
+    for extra in search.extra:
+        _drive_trial(search, extra, driven, lines, folder)
+
+
+def _drive_trial(
+    search: Search, settings: Mapping[str, Any], episodes: int, lines: Lines, folder: Path
+) -> None:
+    """Drive what is missing of a trial's first episodes."""
+    done = {line['index'] for line in lines.read() if line['settings'] == settings}
+    seeds = list(search.task.models)
+    for number, seed in enumerate(seeds):
+        mine = [n for n in range(episodes) if n % len(seeds) == number and n not in done]
+        drive(search.cell(seed, settings), mine, lines, folder, settings=settings)
 
 
 def outcome(search: Search, folder: Path) -> dict[str, Any] | None:
     """What a finished search chose; None while it is not finished."""
-    settings = search.settings()
     known = Lines(folder / search.file).read()
+    settings = search.settings()
+    settings += [extra for extra in search.extra if extra not in settings]
     episodes = [[line for line in known if line['settings'] == s] for s in settings]
     most = max(len(lines) for lines in episodes)
     if most < search.rungs[-1]['episodes']:
@@ -165,13 +180,27 @@ def outcome(search: Search, folder: Path) -> dict[str, Any] | None:
     }
 
 
+def exchanges(found: Sequence[Search], folder: Path) -> list[Search]:
+    """The same searches, each with what the finished ones of other deadlines chose."""
+    results = {(s.task.name, s.entry.name, s.deadline_ms): outcome(s, folder) for s in found}
+
+    def won_elsewhere(search: Search) -> tuple[Mapping[str, Any], ...]:
+        return tuple(
+            result['settings'] for (task, entry, ms), result in results.items()
+            if result is not None and ms != search.deadline_ms
+            and (task, entry) == (search.task.name, search.entry.name)
+        )
+
+    return [replace(search, extra=won_elsewhere(search)) for search in found]
+
+
 def write_tuned(suite: Suite, folder: Path) -> dict[tuple[str, str, float], dict[str, Any]]:
     """Write what was chosen to :data:`TUNED_FILE`.
 
     :return: (task, planner, deadline) -> outcome, of the searches that are finished
     """
     found = {}
-    for search in searches(suite):
+    for search in exchanges(searches(suite), folder):
         result = outcome(search, folder)
         if result is not None:
             found[search.task.name, search.entry.name, search.deadline_ms] = result
