@@ -28,8 +28,7 @@ PLANNER = (
     ),
     Parameter(
         'planner.noise_scale', 'double', 0.01, low=0.0, high=10.0,
-        meaning="GRASP, LatCo: noise on the lifted states, in units of the latent's scale; 0 = "
-        'none.',
+        meaning="GRASP: noise on the lifted states, in units of the latent's scale; 0 = none.",
     ),
     Parameter(
         'planner.restarts', 'integer', 1, low=1, high=1024,
@@ -189,11 +188,11 @@ PLANNER = (
         meaning='LatCo: step of the actions, in units of half the action range.',
     ),
     Parameter(
-        'planner.latco.state_rate', 'double', 0.1, low=0.0, high=10.0,
+        'planner.latco.state_rate', 'double', 0.02, low=0.0, high=10.0,
         meaning='LatCo: step of the lifted states, in units of the latent scale.',
     ),
     Parameter(
-        'planner.latco.price', 'double', 10.0, low=0.0, high=HUGE,
+        'planner.latco.price', 'double', 1.0, low=0.0, high=HUGE,
         meaning='LatCo: weight of the dynamics at the start of a tick.',
     ),
     Parameter(

@@ -18,7 +18,8 @@ see would be free, and the descent would use it.
 What is chosen here: the paper also raises its multipliers by the logarithm of the violation, but
 takes steps of Levenberg-Marquardt, whose systems of equations do not suit a deadline of
 milliseconds. It keeps the actions in bounds by a penalty; here they are projected. Prices start
-anew in every solve.
+anew in every solve. Lifted states start on the rollout of the actions, or where the warm start has
+them: from GRASP's straight line, which keeps no dynamics, the same number of steps gets less far.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.grasp import GraspConfig
 from grasp_ros.planners.pace import Pace
-from grasp_ros.planners.rollout import best_plan, plan_cost
+from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
 from grasp_ros.planners.sampling import generator
-from grasp_ros.planners.starts import start_actions, start_latents
+from grasp_ros.planners.starts import start_actions
 from grasp_ros.planners.windows import windows
 from grasp_ros.world_models.base import WorldModel
 
@@ -51,15 +52,13 @@ class LatcoConfig:
     :param restarts: R, starts that are refined side by side in one batch
     :param action_rate: Adam rate of the actions in units of half the action range
     :param state_rate: Adam rate of the lifted states in units of the latent's scale
-    :param noise_scale: noise on the line that cold lifted states start from, in units of the
-        latent's scale
     :param price: lambda at the start
     :param price_rate: kappa, how fast prices follow the violation; 0 = not at all
     :param tolerance: epsilon, the violation at which a price stays as it is
     :param restart_spread: standard deviation of the correlated action noise that the restarts
         after the second start from, in units of half the action range
     :param running_weight: weight of the running term in the cost that is minimised and ranks
-    :param seed: of the noise and of the restarts
+    :param seed: of the restarts
     :raises ConfigError: when a value is out of range
     """
 
@@ -67,9 +66,8 @@ class LatcoConfig:
     iterations: int = 20
     restarts: int = GraspConfig.restarts
     action_rate: float = 0.3
-    state_rate: float = 0.1
-    noise_scale: float = GraspConfig.noise_scale
-    price: float = 10.0
+    state_rate: float = 0.02
+    price: float = 1.0
     price_rate: float = 0.3
     tolerance: float = 1e-4
     restart_spread: float = GraspConfig.restart_spread
@@ -81,8 +79,8 @@ class LatcoConfig:
             self,
             at_least={'horizon': 1, 'iterations': 1, 'restarts': 1},
             finite=(
-                'action_rate', 'state_rate', 'noise_scale', 'price', 'price_rate', 'tolerance',
-                'restart_spread', 'running_weight',
+                'action_rate', 'state_rate', 'price', 'price_rate', 'tolerance', 'restart_spread',
+                'running_weight',
             ),
         )
         if self.tolerance == 0:
@@ -112,22 +110,20 @@ class Latco:
     def solve(
         self, problem: Problem, warm_start: WarmStart | None, deadline: Deadline
     ) -> Plan:
-        """Refine states and actions of the warm start, or a noised straight line.
+        """Refine states and actions of the warm start, or of standing still.
 
         :raises SolveError: when no candidate has a finite cost
         """
         config, model, limits = self.config, self.model, problem.limits
-        random = generator(model.device, seed=config.seed, tick=problem.tick)
-        size = {'restarts': config.restarts, 'horizon': config.horizon}
         actions = start_actions(
-            problem, warm_start, random, **size, block=model.card.action_block,
+            problem, warm_start, generator(model.device, seed=config.seed, tick=problem.tick),
+            restarts=config.restarts, horizon=config.horizon, block=model.card.action_block,
             spread=config.restart_spread,
         )  # fmt: skip
+        states = rollout(model, problem, actions)
+        if warm_start is not None and warm_start.states is not None:
+            states[0] = warm_start.states
         scale = model.card.latent_scale
-        latents = start_latents(
-            problem, warm_start, random, **size, deviation=config.noise_scale * scale
-        )
-        states = latents[:, problem.context.shape[0] :].clone()
         action_moments = (torch.zeros_like(actions), torch.zeros_like(actions))
         state_moments = (torch.zeros_like(states), torch.zeros_like(states))
         action_rate = config.action_rate * limits.half_range
