@@ -32,6 +32,7 @@ TOPICS = {
     'cmd_vel': TwistStamped,
     'gate_status': GateStatus,
     'ground_truth/pose': PoseStamped,
+    'ground_truth/velocity': TwistStamped,
 }
 Result = DriveToGoalImage.Result
 

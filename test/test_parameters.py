@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from grasp_ros.control.controller import ControllerConfig
 from grasp_ros.control.gate import GateConfig
 from grasp_ros.errors import ConfigError
 from grasp_ros.node import parameters, tables
@@ -66,6 +67,19 @@ def test_every_setting_of_a_planner_is_a_parameter_with_the_same_default(planner
         assert own in table or shared in table, f'{planner} has a new setting {field.name}'
         if field.default is not MISSING:
             assert table.get(own, table.get(shared)) == field.default, field.name
+
+
+def test_every_setting_of_the_controller_is_a_parameter_with_the_same_default():
+    table = parameters.defaults(tables.MPC)
+    settings = fields(ControllerConfig)
+    assert {f'control.{field.name}': field.default for field in settings}.items() <= table.items()
+
+
+def test_every_embedded_world_can_be_chosen():
+    worlds = pytest.importorskip('grasp_ros.sim.worlds', reason='no embedded world')
+    table = {parameter.name: parameter for parameter in tables.SIM}
+    assert table['sim.world'].choices == tuple(worlds.WORLDS)
+    assert table['sim.layout'].high == worlds.LAYOUTS - 1
 
 
 def test_every_limit_of_the_gate_is_a_parameter_with_the_same_default():
