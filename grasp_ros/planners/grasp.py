@@ -14,6 +14,11 @@ step is the closed form of a gradient step with alpha = 2 eta_s, so no autograd 
 states; the action step is one vector-Jacobian product. s_0 and s_T = g are never moved. Action
 steps are in units of half the action range.
 
+The energy, its cut, the noise, the noised straight line that a cold start begins with, the sync
+after every K iterations, and the linear decay of sigma and gamma inside each sync phase are the
+paper's. Each can be switched off: noise_scale = 0, state_rate = 1 (a Jacobi rollout),
+goal_weight = 0, sync_every = 0, decays of 0.
+
 What the paper leaves open, and what is done here:
 
 - *Ranking.* :func:`grasp_ros.planners.rollout.plan_cost`, terminal plus running. The last iterate
@@ -21,13 +26,21 @@ What the paper leaves open, and what is done here:
   iterates on the way compete in one batched rollout, so that nothing worse than the previous plan
   or than standing still is ever the answer.
 - *Going on.* The next solve goes on from this solve's last iterate, not from the plan that won.
-- *Optimiser moments* start at zero in every solve.
-- *Sync* keeps the lifted states as they were, as the author does.
+- *The tail* of a shifted warm start: :func:`grasp_ros.control.warm_start.shift`, the last action
+  again, and the goal as the new lifted states.
+- *Optimiser moments* start at zero in every solve, and in every sync.
+- *Rates.* alpha = 2 eta_s of the plain step; the author's 0.1 is a rate of Adam on the states.
+- *Sync* descends the cost that ranks, and keeps the lifted states as they were, as the author
+  does: :mod:`grasp_ros.planners.sync`.
+- *The cold start* has no budget of its own: the controller goes on from it in the next tick.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,9 +48,11 @@ from torch import Tensor
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
-from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
+from grasp_ros.planners.pace import Pace
+from grasp_ros.planners.rollout import best_plan
 from grasp_ros.planners.sampling import generator
 from grasp_ros.planners.starts import start_actions, start_latents
+from grasp_ros.planners.sync import cem_sync, gradient_sync
 from grasp_ros.planners.windows import fold, windows
 from grasp_ros.world_models.base import WorldModel
 
@@ -54,9 +69,14 @@ class GraspConfig:
     :param state_rate: alpha = 2 eta_s in (0, 1]; 1 is a Jacobi rollout
     :param goal_weight: gamma, weight of the dense goal term
     :param running_weight: weight of the running term in the cost that ranks plans
-    :param sync_every: iterations between two syncs; 0 = no sync
+    :param noise_decay: part of sigma that has gone at the end of each sync phase, linearly;
+        without a sync, at the end of the solve
+    :param goal_decay: the same for gamma
+    :param sync_every: K, iterations between two syncs; 0 = no sync
     :param sync_steps: gradient steps through the serial rollout in one sync
     :param sync_rate: Adam rate of these steps, in units of half the action range
+    :param sync_samples: 0 = sync by gradient; else by one refit of CEM with so many samples
+    :param sync_elites: of them, whose mean is taken
     :param restart_spread: standard deviation of the correlated action noise that the restarts
         after the second start from, in units of half the action range
     :param seed: of the noise and of the restarts
@@ -71,9 +91,13 @@ class GraspConfig:
     state_rate: float = 0.3
     goal_weight: float = 1.0
     running_weight: float = 1.0
+    noise_decay: float = 0.0
+    goal_decay: float = 0.0
     sync_every: int = 0
     sync_steps: int = 3
     sync_rate: float = 0.05
+    sync_samples: int = 0
+    sync_elites: int = 8
     restart_spread: float = 0.5
     seed: int = 0
 
@@ -82,6 +106,7 @@ class GraspConfig:
             self,
             at_least={
                 'horizon': 1, 'iterations': 1, 'restarts': 1, 'sync_every': 0, 'sync_steps': 1,
+                'sync_samples': 0, 'sync_elites': 1,
             },
             finite=(
                 'noise_scale', 'action_rate', 'goal_weight', 'running_weight', 'sync_rate',
@@ -90,6 +115,23 @@ class GraspConfig:
         )
         if not 0 < self.state_rate <= 1:
             raise ConfigError(f'state_rate must lie in (0, 1], is {self.state_rate}')
+        for name in ('noise_decay', 'goal_decay'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f'{name} must lie in [0, 1], is {getattr(self, name)}')
+        if self.sync_samples and self.sync_samples < self.sync_elites:
+            raise ConfigError(
+                f'sync_samples must be 0 or at least sync_elites = {self.sync_elites}, '
+                f'is {self.sync_samples}'
+            )
+
+
+PAPER = MappingProxyType[str, Any]({
+    'iterations': 200, 'restarts': 1, 'noise_scale': 0.01, 'noise_decay': 0.0,
+    'action_rate': 0.01, 'state_rate': 0.2, 'goal_weight': 1.0, 'goal_decay': 0.0,
+    'running_weight': 0.0, 'sync_every': 50, 'sync_steps': 10, 'sync_rate': 0.05,
+    'sync_samples': 0,
+})  # fmt: skip
+"""The author's settings; the defaults of :class:`GraspConfig` are those for a control loop."""
 
 
 class Grasp:
@@ -104,7 +146,7 @@ class Grasp:
     def __init__(self, model: WorldModel, config: GraspConfig) -> None:
         self.model = model
         self.config = config
-        self._ranking_sec = 0.0  # measured cost of the final rollout, kept for the deadline only
+        self._pace = Pace()
 
     @property
     def horizon(self) -> int:
@@ -131,48 +173,32 @@ class Grasp:
             deviation=config.noise_scale * model.card.latent_scale,
         )
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
-        noise = self._noise(latents[:, problem.context.shape[0] : -1], random, config.iterations)
-        rate = config.action_rate * problem.limits.half_range
+        history = problem.context.shape[0]
+        states = latents[:, history:]
         is_fresh = warm_start is None or warm_start.states is None
         earlier: list[Tensor] = []
-        iterations, longest_sec = 0, 0.0
-        while iterations < config.iterations:
-            started_sec = deadline.now()
-            if iterations and not deadline.allows(longest_sec + self._ranking_sec):
-                break
+        for iteration in self._pace.iterations(config.iterations, deadline):
             # After 1, 2, 4, 8, … iterations from fresh lifted states. They lower the lifted energy
             # and not the rollout cost, and pass good plans on the way to worse ones.
-            if is_fresh and iterations and iterations & (iterations - 1) == 0:
+            if is_fresh and iteration and iteration & (iteration - 1) == 0:
                 earlier.append(actions[0].clone())
-            actions = self._iterate(
-                problem, latents, actions, moments, iterations, noise, rate
-            )
-            iterations += 1
-            if config.sync_every and iterations % config.sync_every == 0:
-                actions = self._sync(problem, actions)
-            longest_sec = max(longest_sec, deadline.now() - started_sec)
-        started_sec = deadline.now()
-        history = problem.context.shape[0]
-        plan = best_plan(
-            model,
-            problem,
-            actions,
-            latents[:, history:],
-            warm_start,
-            earlier=earlier,
-            running_weight=config.running_weight,
-            iterations=iterations,
-            stopped='iterations' if iterations == config.iterations else 'deadline',
-        )
-        self._ranking_sec = deadline.now() - started_sec
-        return plan
+            actions = self._iterate(problem, latents, actions, moments, iteration, random)
+            if config.sync_every and (iteration + 1) % config.sync_every == 0:
+                sync = partial(self._sync, problem, actions, states, random)
+                actions = self._pace.aside(deadline, sync, otherwise=actions)
+        return self._pace.close(
+            deadline,
+            lambda: best_plan(
+                model, problem, actions, states, warm_start, earlier=earlier,
+                running_weight=config.running_weight, iterations=self._pace.done,
+                stopped=self._pace.stopped,
+            ),
+        )  # fmt: skip
 
-    def _noise(self, like: Tensor, random: torch.Generator, draws: int) -> Tensor | None:
-        """sigma xi for several iterations, ``[draws, *like.shape]``; None without noise."""
-        sigma = self.config.noise_scale * self.model.card.latent_scale
-        if sigma == 0:
-            return None
-        return torch.randn((draws, *like.shape), generator=random, device=like.device).mul_(sigma)
+    def _kept(self, iteration: int, decay: float) -> float:
+        """Factor of a weight that falls linearly inside each sync phase."""
+        length = self.config.sync_every or self.config.iterations
+        return 1.0 - decay * (iteration % length) / max(1, length - 1)
 
     def _iterate(
         self,
@@ -181,8 +207,7 @@ class Grasp:
         actions: Tensor,
         moments: tuple[Tensor, Tensor],
         iteration: int,
-        noise: Tensor | None,
-        rate: Tensor,
+        random: torch.Generator,
     ) -> Tensor:
         """One lifted iteration, in place on ``latents[:, H:-1]``; gives the new actions."""
         config, model = self.config, self.model
@@ -192,27 +217,30 @@ class Grasp:
         targets = latents[:, -horizon:]
         cotangent = model.cost_gradient(predicted, targets.flatten(0, 1))
         goal_gradient = model.cost_gradient(predicted, problem.goal)
-        cotangent.add_(goal_gradient, alpha=config.goal_weight)
+        goal_weight = config.goal_weight * self._kept(iteration, config.goal_decay)
+        cotangent.add_(goal_gradient, alpha=goal_weight)
         gradient = fold(pullback(cotangent), restarts, horizon)
         states = targets[:, :-1]
         states.lerp_(predicted.view(targets.shape)[:, :-1], config.state_rate)
-        if noise is not None:
-            states += noise[iteration]
+        sigma = config.noise_scale * self._kept(iteration, config.noise_decay)
+        if sigma:
+            noise = torch.randn(states.shape, generator=random, device=states.device)
+            states.add_(noise, alpha=sigma * model.card.latent_scale)
+        rate = config.action_rate * problem.limits.half_range
         adam_step(actions, gradient, moments, iteration, rate)
         return problem.limits.project(actions, problem.previous_action)
 
-    def _sync(self, problem: Problem, actions: Tensor) -> Tensor:
-        """Gradient steps on the actions alone through the serial rollout, on c(s_T, g)."""
-        config, model = self.config, self.model
-        moments = (torch.zeros_like(actions), torch.zeros_like(actions))
-        rate = config.sync_rate * problem.limits.half_range
-        for step in range(config.sync_steps):
-            with torch.enable_grad():
-                leaf = actions.detach().requires_grad_(True)
-                terminal = rollout(model, problem, leaf)
-                loss = plan_cost(model, problem.goal, terminal[:, -1:], 0.0).sum()
-                gradient = torch.autograd.grad(loss, leaf)[0]
-            actions = actions.clone()
-            adam_step(actions, gradient, moments, step, rate)
-            actions = problem.limits.project(actions, problem.previous_action)
-        return actions
+    def _sync(
+        self, problem: Problem, actions: Tensor, states: Tensor, random: torch.Generator
+    ) -> Tensor:
+        config = self.config
+        if config.sync_samples:
+            return cem_sync(
+                self.model, problem, actions, states, random,
+                samples=config.sync_samples, elites=config.sync_elites,
+                running_weight=config.running_weight,
+            )  # fmt: skip
+        return gradient_sync(
+            self.model, problem, actions, steps=config.sync_steps, rate=config.sync_rate,
+            running_weight=config.running_weight,
+        )  # fmt: skip

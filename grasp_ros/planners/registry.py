@@ -11,7 +11,7 @@ from grasp_ros.errors import ConfigError
 from grasp_ros.planners.base import Planner
 from grasp_ros.planners.cem import Cem, CemConfig
 from grasp_ros.planners.gradient import Gradient, GradientConfig
-from grasp_ros.planners.grasp import Grasp, GraspConfig
+from grasp_ros.planners.grasp import PAPER, Grasp, GraspConfig
 from grasp_ros.planners.icem import Icem, IcemConfig
 from grasp_ros.planners.latco import Latco, LatcoConfig
 from grasp_ros.planners.mppi import Mppi, MppiConfig
@@ -34,6 +34,7 @@ PLANNERS: dict[str, _Entry] = {
     'gradient': _Entry(Gradient, GradientConfig, {}),
     'latco': _Entry(Latco, LatcoConfig, {}),
     'unlifted': _Entry(Unlifted, UnliftedConfig, {}),
+    'grasp_paper': _Entry(Grasp, GraspConfig, dict(PAPER)),
     # The control that every claim is printed beside: a converged search three steps ahead. Where
     # it succeeds, the latent's geometry has solved the task and no planner can take the credit.
     'greedy': _Entry(Cem, CemConfig, {
