@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from grasp_ros.benchmark.outside import is_installed
 from grasp_ros.control.controller import ControllerConfig
 from grasp_ros.errors import CheckpointError, ConfigError
 from grasp_ros.training.episodes import Disturbance
@@ -138,6 +139,7 @@ def load(path: Path, *, models: Path) -> Suite:
             tasks=tuple(task for task in tasks if task.models),
             planners=tuple(
                 Entry(name=name, **values) for name, values in data['planners'].items()
+                if is_installed(values['planner'])
             ),
             **{
                 name: tuple(value) if isinstance(value, list) else value
