@@ -107,7 +107,7 @@ def feedback(suite: Suite, out: Path, jobs: int, only: str) -> None:
     """Preparation and feedback against full solves, under disturbances."""
     task, _, arm = only.partition('/')
     cells = [
-        cell for cell in runs.feedback_cells(suite)
+        cell for cell in runs.feedback_cells(suite, tuning.write_tuned(suite, out))
         if cell.task in (task or cell.task) and cell.entry in (arm or cell.entry)
     ]
     run_jobs(runs.jobs(cells, suite.feedback['episodes'], out), title='feedback', processes=jobs)

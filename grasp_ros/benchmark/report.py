@@ -44,7 +44,9 @@ Driven = dict[tuple, dict[str, list[dict[str, Any]]]]
 
 def write(suite: Suite, tuned: Tuned, folder: Path) -> None:
     """Write everything that the episodes so far allow."""
-    cells = [*run_cells(suite, tuned), *ablation_cells(suite, tuned), *feedback_cells(suite)]
+    cells = [
+        *run_cells(suite, tuned), *ablation_cells(suite, tuned), *feedback_cells(suite, tuned),
+    ]
     driven = [(cell, results_of(cell, folder)) for cell in _unique(cells)]
     runs = _grouped(driven, 'run', suite.episodes)
     ablations = _grouped(driven, 'ablation', suite.episodes)

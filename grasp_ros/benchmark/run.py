@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def _is_same(
     )
 
 
-def feedback_cells(suite: Suite) -> list[Cell]:
+def feedback_cells(suite: Suite, tuned: Tuned) -> list[Cell]:
     """The feedback study: arms x disturbances x charges, whole episodes."""
     study, cells = suite.feedback, []
     if not study:
@@ -96,18 +97,18 @@ def feedback_cells(suite: Suite) -> list[Cell]:
     for task in suite.tasks:
         if task.name not in study['tasks']:
             continue
-        for seed in task.models:
-            for name, disturbance in study['disturbances'].items():
-                for arm in study['arms']:
-                    for charge in arm.charge:
-                        cells.append(Cell(
-                            study='feedback', task=task.name, training_seed=seed,
-                            model=task.models[seed], entry=arm.name, planner=arm.planner,
-                            settings=arm.settings, law=arm.law, seed=suite.seeds['feedback'],
-                            held_out=True, strata=task.strata, charge=charge,
-                            prepare_ms=study['prepare_ms'],
-                            disturbance=(name, asdict(disturbance)),
-                        ))
+        for arm in study['arms']:
+            start = chosen(suite, tuned, task.name, arm.planner, study['tuned_ms']) or {}
+            names = [name for name in study['disturbances'] if name in (arm.under or (name,))]
+            for seed, name, charge in product(task.models, names, arm.charge):
+                cells.append(Cell(
+                    study='feedback', task=task.name, training_seed=seed,
+                    model=task.models[seed], entry=arm.name, planner=arm.planner,
+                    settings={**start, **arm.settings}, law=arm.law, deadline_ms=arm.deadline_ms,
+                    seed=suite.seeds['feedback'], held_out=True, strata=task.strata,
+                    charge=charge, prepare_ms=study['prepare_ms'],
+                    disturbance=(name, asdict(study['disturbances'][name])),
+                ))
     return cells
 
 

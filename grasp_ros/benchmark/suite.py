@@ -73,17 +73,21 @@ class Arm:
     """One way to act in the feedback study.
 
     :param name: in tables
-    :param planner: as in :class:`Entry`
-    :param settings: of planner and controller
+    :param planner: name of an :class:`Entry`, as it was tuned, or of a planner
+    :param settings: of planner and controller, in place of tuned ones
     :param law: ``plan``, or ``gain`` for :mod:`grasp_ros.benchmark.gain`
+    :param deadline_ms: image to action; 0 = none
     :param charge: the charges that it is run under
+    :param under: the disturbances that it is run under; empty for all
     """
 
     name: str
     planner: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     law: str = 'plan'
+    deadline_ms: float = 0.0
     charge: tuple[bool, ...] = (False, True)
+    under: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +103,8 @@ class Suite:
     :param tuning: ``deadlines_ms``, ``trials``, and ``rungs``: a list of ``{episodes, keep}``,
         each with as many episodes for each of the best ``keep`` of the rung before
     :param ablation: ``deadline_ms`` and ``variants``: name -> settings that replace tuned ones
-    :param feedback: ``tasks``, ``episodes``, ``disturbances``: name -> fields of
+    :param feedback: ``tasks``, ``episodes``, ``prepare_ms``, ``tuned_ms``: the deadline whose
+        tuned settings the arms start from, ``disturbances``: name -> fields of
         :class:`~grasp_ros.training.episodes.Disturbance`; ``arms``, the first of which is what
         the others are measured against; ``blind``, the arm that does not use the newest frame
     :param latency: ``task``, ``horizons``, ``ticks`` and ``planners``: name -> settings
@@ -179,14 +184,13 @@ def _feedback(values: Mapping[str, Any]) -> dict[str, Any]:
         })
         for name, settings in values['disturbances'].items()
     }
-    arms = []
-    for name, settings in values['arms'].items():
-        settings = dict(settings)
-        own = {
-            key: settings.pop(key) for key in ('planner', 'law') if key in settings
-        }
-        charge = tuple(settings.pop('charge', (False, True)))
-        arms.append(Arm(name=name, settings=settings, charge=charge, **own))
+    arms = [
+        Arm(name=name, **{
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in settings.items()
+        })
+        for name, settings in values['arms'].items()
+    ]
     return {**values, 'disturbances': disturbances, 'arms': tuple(arms)}
 
 
