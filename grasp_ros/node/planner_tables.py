@@ -176,7 +176,7 @@ PLANNER = (
         'range; it falls to zero.',
     ),
     Parameter(
-        'planner.latco.horizon', 'integer', 30, unit='model steps', low=1, high=1000,
+        'planner.latco.horizon', 'integer', 20, unit='model steps', low=1, high=1000,
         meaning='LatCo: how far ahead is planned.',
     ),
     Parameter(
@@ -188,11 +188,11 @@ PLANNER = (
         meaning='LatCo: step of the actions, in units of half the action range.',
     ),
     Parameter(
-        'planner.latco.state_rate', 'double', 0.02, low=0.0, high=10.0,
+        'planner.latco.state_rate', 'double', 0.05, low=0.0, high=10.0,
         meaning='LatCo: step of the lifted states, in units of the latent scale.',
     ),
     Parameter(
-        'planner.latco.price', 'double', 1.0, low=0.0, high=HUGE,
+        'planner.latco.price', 'double', 10.0, low=0.0, high=HUGE,
         meaning='LatCo: weight of the dynamics at the start of a tick.',
     ),
     Parameter(

@@ -62,12 +62,12 @@ class LatcoConfig:
     :raises ConfigError: when a value is out of range
     """
 
-    horizon: int = 30
+    horizon: int = 20
     iterations: int = 20
     restarts: int = GraspConfig.restarts
     action_rate: float = 0.3
-    state_rate: float = 0.02
-    price: float = 1.0
+    state_rate: float = 0.05
+    price: float = 10.0
     price_rate: float = 0.3
     tolerance: float = 1e-4
     restart_spread: float = GraspConfig.restart_spread

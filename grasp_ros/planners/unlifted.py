@@ -9,25 +9,27 @@ is s_{t+1}, the first term of GRASP's energy is zero, and an iteration is
 
 with GRASP's stop-gradient: one serial rollout without autograd, and one batched vector-Jacobian
 product. GRASP's goal weight is left out, for it would scale the whole gradient, which Adam
-ignores. Starts, restarts, sync and ranking are those of GRASP.
+ignores. Starts, restarts, ranking and the sync by gradient are those of GRASP; its sync by samples
+asks for the gap between lifted states and rollout, and here there is none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
-from grasp_ros.planners.descent import rollout_gradient
 from grasp_ros.planners.grasp import GraspConfig
 from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
 from grasp_ros.planners.sampling import generator
 from grasp_ros.planners.search import BestSoFar
 from grasp_ros.planners.starts import start_actions
+from grasp_ros.planners.sync import gradient_sync
 from grasp_ros.planners.windows import fold, windows
 from grasp_ros.world_models.base import WorldModel
 
@@ -113,7 +115,8 @@ class Unlifted:
             adam_step(actions, gradient, moments, iteration, rate)
             actions = problem.limits.project(actions, problem.previous_action)
             if config.sync_every and (iteration + 1) % config.sync_every == 0:
-                actions = self._sync(problem, actions)
+                sync = partial(self._sync, problem, actions)
+                actions = self._pace.aside(deadline, sync, otherwise=actions)
         return self._pace.close(
             deadline,
             lambda: best_plan(
@@ -136,12 +139,8 @@ class Unlifted:
         return costs, fold(gradient, restarts, horizon)
 
     def _sync(self, problem: Problem, actions: Tensor) -> Tensor:
-        """Gradient steps through the serial rollout on c(s_T, g)."""
         config = self.config
-        moments = (torch.zeros_like(actions), torch.zeros_like(actions))
-        rate = config.sync_rate * problem.limits.half_range
-        for step in range(config.sync_steps):
-            _, gradient = rollout_gradient(self.model, problem, actions, 0.0)
-            adam_step(actions, gradient, moments, step, rate)
-            actions = problem.limits.project(actions, problem.previous_action)
-        return actions
+        return gradient_sync(
+            self.model, problem, actions, steps=config.sync_steps, rate=config.sync_rate,
+            running_weight=config.running_weight,
+        )  # fmt: skip
