@@ -107,7 +107,7 @@ def test_simulator_imports_no_torch():
     )
 
 
-@pytest.mark.parametrize('command', [(), ('train',), ('evaluate',), ('demo',)])
+@pytest.mark.parametrize('command', [(), ('train',), ('evaluate',), ('benchmark',), ('demo',)])
 def test_command_line_answers_help(command):
     pip_distribution()
     script = Path(sys.executable).with_name('grasp-ros')

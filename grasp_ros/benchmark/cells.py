@@ -162,7 +162,7 @@ def drive(cell: Cell, indices: Iterable[int], lines: Lines, folder: Path, **mark
         lines.append({
             **marks,
             'index': index,
-            **asdict(episode),
+            **{k: None if v != v else v for k, v in asdict(episode).items()},  # JSON has no NaN
             'ms': {
                 name: [round(1e3 * getattr(tick, f'{name}_sec'), 3) for tick in ticks]
                 for name in ('cpu', 'wall', 'encode', 'prepare_cpu')
