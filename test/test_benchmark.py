@@ -256,7 +256,7 @@ def corridor(costs):
     [
         ([5, 4, 3, 2, 1, 0], 0),
         ([5, 4, 3, 4, 5, 2, 0], 3),  # from 3, over 4 and 5, to 2
-        ([5, 4, 6, 3, 2, 6, 6, 6, 1, 0], 4),  # the harder of two traps
+        ([5, 4, 6, 6, 6, 3, 6, 2, 0], 4),  # the harder of two traps
         ([1, 5, 5, 5, 9], 4),  # the goal counts, whatever the latent says of it
     ],
 )
