@@ -4,11 +4,14 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 from PIL import Image
+
+from grasp_ros.world_models.checkpoint import resolve
 
 if importlib.util.find_spec('rclpy') is None:
     pytest.skip('rclpy is not installed: the demo needs ROS 2', allow_module_level=True)
@@ -50,9 +53,17 @@ def test_a_missed_goal_is_an_exit_code(tmp_path):
     assert (report['reached'], report['held'], report['false_success']) == (0, 0, 1)
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_demo_with_the_reason(tmp_path):
-    result = run(tmp_path, '--goals', 1, '--model', tmp_path / 'nothing',
-                 before='demo.START_LIMIT_SEC = 20.0')
+def test_a_model_that_is_not_there_ends_the_demo_with_the_reason(tmp_path):
+    result = run(tmp_path, '--goals', 1, '--model', tmp_path / 'nothing')
+    assert result.returncode == 1
+    assert 'no checkpoint' in result.stderr
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_demo_with_the_reason_in_the_log(tmp_path):
+    model = tmp_path / 'no_weights'
+    model.mkdir()
+    shutil.copy(resolve('two_rooms') / 'card.json', model)
+    result = run(tmp_path, '--goals', 1, '--model', model, before='demo.START_LIMIT_SEC = 20.0')
     assert result.returncode == 1
     assert 'controller' in result.stderr
-    assert 'no checkpoint' in (tmp_path / 'logs' / 'mpc_node.log').read_text()
+    assert 'model.safetensors' in (tmp_path / 'logs' / 'mpc_node.log').read_text()

@@ -46,5 +46,6 @@ def test_one_command_brings_a_robot_that_reaches_a_goal(tmp_path):
 def test_every_argument_is_described():
     source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
     arguments = source.get_launch_description(launch.LaunchContext()).get_launch_arguments()
-    assert {'params_file', 'namespace', 'device', 'sim'} <= {entry.name for entry in arguments}
+    names = {entry.name for entry in arguments}
+    assert {'params_file', 'namespace', 'device', 'sim', 'world'} <= names
     assert all(entry.description for entry in arguments)
