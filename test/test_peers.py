@@ -363,7 +363,9 @@ def adam_iterations(gradient_of, actions, *, iterations, rate, problem, falls=Fa
 
 def test_gradient_shooting_equals_adam_on_the_plain_cost(model):
     problem = tiny_world.problem(model, dtype=torch.float64)
-    planner = registry.make('gradient', model, horizon=5, iterations=6, action_rate=0.07)
+    planner = registry.make(
+        'gradient', model, horizon=5, iterations=6, action_rate=0.07, samples=0
+    )
     expected = adam_iterations(
         lambda actions: torch.autograd.grad(plain_cost(model, problem, actions), actions)[0],
         torch.zeros(5, 2, 2, dtype=torch.float64), iterations=6, rate=0.07, problem=problem,
@@ -461,6 +463,7 @@ def test_a_sync_of_unlifted_lowers_the_terminal_cost(model):
     costs = [
         registry.make(
             'unlifted', model, horizon=10, iterations=5, action_rate=0.0, running_weight=0.0,
+                samples=0,
             sync_every=every, sync_steps=5,
         ).solve(problem, None, UNLIMITED).cost
         for every in (0, 5)

@@ -15,6 +15,8 @@ from grasp_ros.errors import ConfigError, SolveError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits, Deadline, WarmStart
 from grasp_ros.planners.rollout import plan_cost, rollout
+from grasp_ros.planners.sampling import generator
+from grasp_ros.planners.starts import draw_samples, starts
 
 UNLIMITED = Deadline()
 
@@ -58,7 +60,7 @@ def test_grasp_iterations_equal_the_plain_reference(model):
     fraction = torch.arange(1, horizon + 1, dtype=torch.float64).reshape(-1, 1, 1) / horizon
     line = problem.context[-1] + fraction * (problem.goal - problem.context[-1])
     config = {'iterations': 4, 'action_rate': 0.07, 'state_rate': 0.6, 'goal_weight': 0.3}
-    planner = registry.make('grasp', model, horizon=horizon, noise_scale=0.0, **config)
+    planner = registry.make('grasp', model, horizon=horizon, noise_scale=0.0, samples=0, **config)
     plan = planner.solve(problem, None, UNLIMITED)
     states, actions = reference_iterations(
         model,
@@ -142,7 +144,7 @@ def test_the_same_problem_gives_the_same_plan_and_another_tick_another(model):
 
 
 def test_without_noise_a_single_start_does_not_depend_on_the_tick(model):
-    planner = registry.make('grasp', model, horizon=8, noise_scale=0.0)
+    planner = registry.make('grasp', model, horizon=8, noise_scale=0.0, samples=0)
     plans = [
         planner.solve(tiny_world.problem(model, tick=tick), None, UNLIMITED) for tick in (0, 7)
     ]
@@ -160,6 +162,7 @@ def test_sync_lowers_the_terminal_cost_of_the_rollout(model):
             iterations=10,
             action_rate=0.0,
             running_weight=0.0,
+            samples=0,
             sync_every=sync_every,
             sync_steps=5,
         )
@@ -245,16 +248,44 @@ def test_actions_that_keep_the_limits_are_not_changed(sequence):
 def test_the_registry_names_what_is_wrong(model):
     with pytest.raises(ConfigError, match='grasp, cem, .*, greedy'):
         registry.make('gripper', model)
-    with pytest.raises(ConfigError, match='no setting samples'):
-        registry.make('grasp', model, samples=3)
+    with pytest.raises(ConfigError, match='no setting elites'):
+        registry.make('grasp', model, elites=3)
     with pytest.raises(ConfigError, match='no setting horizon'):
         registry.make('greedy', model, horizon=9)
     with pytest.raises(ConfigError, match='horizon must be at least 1'):
         registry.make('grasp', model, horizon=0)
     with pytest.raises(ConfigError, match='noise_scale'):
         registry.make('grasp', model, noise_scale=math.nan)
-    for setting, value in (('restart_spread', math.inf), ('sync_steps', 0), ('state_rate', 0.0)):
+    for setting, value in (('sample_spread', math.inf), ('sync_steps', 0), ('state_rate', 0.0)):
         with pytest.raises(ConfigError, match=setting):
             registry.make('grasp', model, **{setting: value})
     with pytest.raises(ConfigError, match='samples'):
         registry.make('cem', model, samples=5, elites=4)
+
+
+def test_samples_find_the_way_that_no_descent_leads_to(model):
+    """The cheapest sample competes, comes back as the shifted plan, and seeds the restarts."""
+    problem = tiny_world.problem(model)
+    quiet = {'horizon': 10, 'iterations': 1, 'action_rate': 0.0, 'noise_scale': 0.0}
+    costs = []
+    for samples in (0, 8, 64):
+        planner = registry.make('grasp', model, samples=samples, **quiet)
+        costs.append(planner.solve(problem, None, UNLIMITED).cost)
+    assert costs[2] < costs[1] < costs[0]
+
+
+def test_restarts_begin_at_the_cheapest_samples_on_their_own_rollouts(model):
+    problem = tiny_world.problem(model)
+    size = {'horizon': 6, 'spread': 0.5, 'running_weight': 1.0}
+    random = generator(model.device, seed=0, tick=0)
+    drawn = draw_samples(model, problem, None, random, count=9, **size)
+    assert torch.equal(drawn.costs, drawn.costs.sort().values)
+    torch.testing.assert_close(drawn.rollouts, rollout(model, problem, drawn.actions))
+    random = generator(model.device, seed=0, tick=0)
+    start = starts(model, problem, None, random, restarts=4, samples=9, **size)
+    assert torch.equal(start.actions[1:], drawn.actions[:3])
+    assert torch.equal(start.latents[1:, 2:-1], drawn.rollouts[:3, :-1])
+    assert torch.equal(start.latents[:, -1], problem.goal.expand(4, 2, 2))
+    assert torch.equal(start.best_sample, drawn.actions[:1])
+    with pytest.raises(ConfigError, match='restarts - 1 = 3'):
+        registry.make('grasp', model, restarts=4, samples=2)

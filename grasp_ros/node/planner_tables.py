@@ -13,10 +13,11 @@ from grasp_ros.node.parameters import HUGE, Parameter
 PLANNER = (
     Parameter(
         'planner.name', 'string', 'grasp',
-        choices=('grasp', 'cem', 'icem', 'mppi', 'gradient', 'latco', 'unlifted', 'greedy'),
+        choices=('grasp', 'cem', 'icem', 'mppi', 'gradient', 'latco', 'unlifted',
+                 'grasp_paper', 'greedy'),
         meaning='The planner. `planner.x` holds for all that take x, but `planner.<name>.x` comes '
-        'before it; `greedy` looks three steps ahead and takes no settings, and `unlifted` is '
-        'GRASP without lifted states.',
+        'before it; `greedy` looks three steps ahead and takes no settings, `unlifted` is GRASP '
+        "without lifted states, `grasp_paper` GRASP with the paper's settings.",
     ),
     Parameter(
         'planner.horizon', 'integer', 40, unit='model steps', low=1, high=1000,
@@ -35,9 +36,14 @@ PLANNER = (
         meaning='GRASP, gradient, LatCo: plans that are refined side by side in one batch.',
     ),
     Parameter(
-        'planner.restart_spread', 'double', 0.5, low=0.0, high=10.0,
-        meaning='Action noise that the third and later restarts begin with, in units of half the '
-        'action range.',
+        'planner.samples', 'integer', 32, low=0, high=100000,
+        meaning='GRASP, gradient, LatCo: plans that are drawn in a tick, half around the last '
+        'plan, half over all that the robot can do; the cheapest seed the restarts. 0 = none.',
+    ),
+    Parameter(
+        'planner.sample_spread', 'double', 0.5, low=0.0, high=10.0,
+        meaning='Standard deviation of those around the last plan, in units of half the action '
+        'range.',
     ),
     Parameter(
         'planner.action_rate', 'double', 0.15, low=0.0, high=10.0,
@@ -67,6 +73,22 @@ PLANNER = (
     Parameter(
         'planner.sync_rate', 'double', 0.05, low=0.0, high=10.0,
         meaning='GRASP: step of such a descent, in units of half the action range.',
+    ),
+    Parameter(
+        'planner.sync_samples', 'integer', 0, low=0, high=100000,
+        meaning='GRASP: 0 = such descents by gradient; else by CEM with so many samples.',
+    ),
+    Parameter(
+        'planner.sync_elites', 'integer', 8, low=1, high=100000,
+        meaning='GRASP: how many of those samples are kept.',
+    ),
+    Parameter(
+        'planner.noise_decay', 'double', 0.0, low=0.0, high=1.0,
+        meaning='GRASP: part of the noise that has gone before each such descent.',
+    ),
+    Parameter(
+        'planner.goal_decay', 'double', 0.0, low=0.0, high=1.0,
+        meaning="GRASP: the same for the goal's weight.",
     ),
     Parameter(
         'planner.seed', 'integer', 0, low=0, high=2**31 - 1,

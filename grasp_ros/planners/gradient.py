@@ -23,7 +23,7 @@ from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.rollout import best_plan
 from grasp_ros.planners.sampling import generator
 from grasp_ros.planners.search import BestSoFar
-from grasp_ros.planners.starts import start_actions
+from grasp_ros.planners.starts import require_starts, starts
 from grasp_ros.world_models.base import WorldModel
 
 
@@ -35,8 +35,9 @@ class GradientConfig:
     :param iterations: steps of Adam in one solve
     :param restarts: R, starts that are refined side by side in one batch
     :param action_rate: Adam rate of the first step, in units of half the action range
-    :param restart_spread: standard deviation of the correlated action noise that the restarts
-        after the second start from, in units of half the action range
+    :param samples: plans that are drawn in each solve; the cheapest R - 1 are the further restarts
+    :param sample_spread: standard deviation of those drawn around the shifted plan, in units of
+        half the action range
     :param running_weight: weight of the running term in the cost that is minimised and ranks
     :param seed: of the restarts
     :raises ConfigError: when a value is out of range
@@ -46,15 +47,17 @@ class GradientConfig:
     iterations: int = 10
     restarts: int = GraspConfig.restarts
     action_rate: float = 0.3
-    restart_spread: float = GraspConfig.restart_spread
+    samples: int = GraspConfig.samples
+    sample_spread: float = GraspConfig.sample_spread
     running_weight: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_starts(self)
         require(
             self,
-            at_least={'horizon': 1, 'iterations': 1, 'restarts': 1},
-            finite=('action_rate', 'restart_spread', 'running_weight'),
+            at_least={'horizon': 1, 'iterations': 1},
+            finite=('action_rate', 'running_weight'),
         )
 
 
@@ -86,11 +89,13 @@ class Gradient:
         :raises SolveError: when no candidate has a finite cost
         """
         config, model = self.config, self.model
-        actions = start_actions(
-            problem, warm_start, generator(model.device, seed=config.seed, tick=problem.tick),
-            restarts=config.restarts, horizon=config.horizon, block=model.card.action_block,
-            spread=config.restart_spread,
+        start = starts(
+            model, problem, warm_start,
+            generator(model.device, seed=config.seed, tick=problem.tick),
+            restarts=config.restarts, samples=config.samples, horizon=config.horizon,
+            spread=config.sample_spread, running_weight=config.running_weight,
         )  # fmt: skip
+        actions = start.actions
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
         rate = config.action_rate * problem.limits.half_range
         best = BestSoFar()
@@ -103,7 +108,8 @@ class Gradient:
         return self._pace.close(
             deadline,
             lambda: best_plan(
-                model, problem, actions, None, warm_start, earlier=best.actions,
+                model, problem, actions, None, warm_start,
+                earlier=[*best.actions, *start.best_sample],
                 running_weight=config.running_weight, iterations=self._pace.done,
                 stopped=self._pace.stopped,
             ),

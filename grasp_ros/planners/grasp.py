@@ -51,7 +51,7 @@ from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.rollout import best_plan
 from grasp_ros.planners.sampling import generator
-from grasp_ros.planners.starts import start_actions, start_latents
+from grasp_ros.planners.starts import require_starts, starts
 from grasp_ros.planners.sync import cem_sync, gradient_sync
 from grasp_ros.planners.windows import fold, windows
 from grasp_ros.world_models.base import WorldModel
@@ -77,8 +77,9 @@ class GraspConfig:
     :param sync_rate: Adam rate of these steps, in units of half the action range
     :param sync_samples: 0 = sync by gradient; else by one refit of CEM with so many samples
     :param sync_elites: of them, whose mean is taken
-    :param restart_spread: standard deviation of the correlated action noise that the restarts
-        after the second start from, in units of half the action range
+    :param samples: plans that are drawn in each solve; the cheapest R - 1 are the further restarts
+    :param sample_spread: standard deviation of those drawn around the shifted plan, in units of
+        half the action range
     :param seed: of the noise and of the restarts
     :raises ConfigError: when a value is out of range
     """
@@ -98,19 +99,20 @@ class GraspConfig:
     sync_rate: float = 0.05
     sync_samples: int = 0
     sync_elites: int = 8
-    restart_spread: float = 0.5
+    samples: int = 32
+    sample_spread: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_starts(self)
         require(
             self,
             at_least={
-                'horizon': 1, 'iterations': 1, 'restarts': 1, 'sync_every': 0, 'sync_steps': 1,
+                'horizon': 1, 'iterations': 1, 'sync_every': 0, 'sync_steps': 1,
                 'sync_samples': 0, 'sync_elites': 1,
             },
             finite=(
                 'noise_scale', 'action_rate', 'goal_weight', 'running_weight', 'sync_rate',
-                'restart_spread',
             ),
         )
         if not 0 < self.state_rate <= 1:
@@ -129,7 +131,7 @@ PAPER = MappingProxyType[str, Any]({
     'iterations': 200, 'restarts': 1, 'noise_scale': 0.01, 'noise_decay': 0.0,
     'action_rate': 0.01, 'state_rate': 0.2, 'goal_weight': 1.0, 'goal_decay': 0.0,
     'running_weight': 0.0, 'sync_every': 50, 'sync_steps': 10, 'sync_rate': 0.05,
-    'sync_samples': 0,
+    'sync_samples': 0, 'samples': 0,
 })  # fmt: skip
 """The author's settings; the defaults of :class:`GraspConfig` are those for a control loop."""
 
@@ -163,20 +165,18 @@ class Grasp:
         """
         config, model = self.config, self.model
         random = generator(model.device, seed=config.seed, tick=problem.tick)
-        size = {'restarts': config.restarts, 'horizon': config.horizon}
-        actions = start_actions(
-            problem, warm_start, random, **size, block=model.card.action_block,
-            spread=config.restart_spread,
-        )
-        latents = start_latents(
-            problem, warm_start, random, **size,
-            deviation=config.noise_scale * model.card.latent_scale,
-        )
+        start = starts(
+            model, problem, warm_start, random,
+            restarts=config.restarts, samples=config.samples, horizon=config.horizon,
+            spread=config.sample_spread, running_weight=config.running_weight,
+            line_noise=config.noise_scale * model.card.latent_scale,
+        )  # fmt: skip
+        actions, latents = start.actions, start.latents
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
         history = problem.context.shape[0]
         states = latents[:, history:]
         is_fresh = warm_start is None or warm_start.states is None
-        earlier: list[Tensor] = []
+        earlier = list(start.best_sample)
         for iteration in self._pace.iterations(config.iterations, deadline):
             # After 1, 2, 4, 8, … iterations from fresh lifted states. They lower the lifted energy
             # and not the rollout cost, and pass good plans on the way to worse ones.

@@ -36,7 +36,7 @@ from grasp_ros.planners.grasp import GraspConfig
 from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
 from grasp_ros.planners.sampling import generator
-from grasp_ros.planners.starts import start_actions
+from grasp_ros.planners.starts import require_starts, starts
 from grasp_ros.planners.windows import windows
 from grasp_ros.world_models.base import WorldModel
 
@@ -55,8 +55,9 @@ class LatcoConfig:
     :param price: lambda at the start
     :param price_rate: kappa, how fast prices follow the violation; 0 = not at all
     :param tolerance: epsilon, the violation at which a price stays as it is
-    :param restart_spread: standard deviation of the correlated action noise that the restarts
-        after the second start from, in units of half the action range
+    :param samples: plans that are drawn in each solve; the cheapest R - 1 are the further restarts
+    :param sample_spread: standard deviation of those drawn around the shifted plan, in units of
+        half the action range
     :param running_weight: weight of the running term in the cost that is minimised and ranks
     :param seed: of the restarts
     :raises ConfigError: when a value is out of range
@@ -70,16 +71,18 @@ class LatcoConfig:
     price: float = 10.0
     price_rate: float = 0.3
     tolerance: float = 1e-4
-    restart_spread: float = GraspConfig.restart_spread
+    samples: int = GraspConfig.samples
+    sample_spread: float = GraspConfig.sample_spread
     running_weight: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_starts(self)
         require(
             self,
-            at_least={'horizon': 1, 'iterations': 1, 'restarts': 1},
+            at_least={'horizon': 1, 'iterations': 1},
             finite=(
-                'action_rate', 'state_rate', 'price', 'price_rate', 'tolerance', 'restart_spread',
+                'action_rate', 'state_rate', 'price', 'price_rate', 'tolerance',
                 'running_weight',
             ),
         )
@@ -115,11 +118,13 @@ class Latco:
         :raises SolveError: when no candidate has a finite cost
         """
         config, model, limits = self.config, self.model, problem.limits
-        actions = start_actions(
-            problem, warm_start, generator(model.device, seed=config.seed, tick=problem.tick),
-            restarts=config.restarts, horizon=config.horizon, block=model.card.action_block,
-            spread=config.restart_spread,
+        start = starts(
+            model, problem, warm_start,
+            generator(model.device, seed=config.seed, tick=problem.tick),
+            restarts=config.restarts, samples=config.samples, horizon=config.horizon,
+            spread=config.sample_spread, running_weight=config.running_weight,
         )  # fmt: skip
+        actions = start.actions
         states = rollout(model, problem, actions)
         if warm_start is not None and warm_start.states is not None:
             states[0] = warm_start.states
@@ -129,7 +134,7 @@ class Latco:
         action_rate = config.action_rate * limits.half_range
         prices = torch.full(states.shape[:2], config.price, dtype=states.dtype,
                             device=states.device)
-        earlier: list[Tensor] = []
+        earlier = list(start.best_sample)
         for iteration in self._pace.iterations(config.iterations, deadline):
             # After 1, 2, 4, 8, … iterations, as in GRASP: the energy falls, the rollout's cost
             # does not always.

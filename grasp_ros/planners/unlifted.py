@@ -28,7 +28,7 @@ from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
 from grasp_ros.planners.sampling import generator
 from grasp_ros.planners.search import BestSoFar
-from grasp_ros.planners.starts import start_actions
+from grasp_ros.planners.starts import require_starts, starts
 from grasp_ros.planners.sync import gradient_sync
 from grasp_ros.planners.windows import fold, windows
 from grasp_ros.world_models.base import WorldModel
@@ -46,8 +46,9 @@ class UnliftedConfig:
     :param sync_every: iterations between two syncs; 0 = no sync
     :param sync_steps: gradient steps through the serial rollout in one sync
     :param sync_rate: Adam rate of these steps, in units of half the action range
-    :param restart_spread: standard deviation of the correlated action noise that the restarts
-        after the second start from, in units of half the action range
+    :param samples: plans that are drawn in each solve; the cheapest R - 1 are the further restarts
+    :param sample_spread: standard deviation of those drawn around the shifted plan, in units of
+        half the action range
     :param seed: of the restarts
     :raises ConfigError: when a value is out of range
     """
@@ -60,16 +61,18 @@ class UnliftedConfig:
     sync_every: int = GraspConfig.sync_every
     sync_steps: int = GraspConfig.sync_steps
     sync_rate: float = GraspConfig.sync_rate
-    restart_spread: float = GraspConfig.restart_spread
+    samples: int = GraspConfig.samples
+    sample_spread: float = GraspConfig.sample_spread
     seed: int = GraspConfig.seed
 
     def __post_init__(self) -> None:
+        require_starts(self)
         require(
             self,
             at_least={
-                'horizon': 1, 'iterations': 1, 'restarts': 1, 'sync_every': 0, 'sync_steps': 1,
+                'horizon': 1, 'iterations': 1, 'sync_every': 0, 'sync_steps': 1,
             },
-            finite=('action_rate', 'running_weight', 'sync_rate', 'restart_spread'),
+            finite=('action_rate', 'running_weight', 'sync_rate'),
         )
 
 
@@ -101,11 +104,13 @@ class Unlifted:
         :raises SolveError: when no candidate has a finite cost
         """
         config, model = self.config, self.model
-        actions = start_actions(
-            problem, warm_start, generator(model.device, seed=config.seed, tick=problem.tick),
-            restarts=config.restarts, horizon=config.horizon, block=model.card.action_block,
-            spread=config.restart_spread,
+        start = starts(
+            model, problem, warm_start,
+            generator(model.device, seed=config.seed, tick=problem.tick),
+            restarts=config.restarts, samples=config.samples, horizon=config.horizon,
+            spread=config.sample_spread, running_weight=config.running_weight,
         )  # fmt: skip
+        actions = start.actions
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
         rate = config.action_rate * problem.limits.half_range
         best = BestSoFar()
@@ -120,7 +125,8 @@ class Unlifted:
         return self._pace.close(
             deadline,
             lambda: best_plan(
-                model, problem, actions, None, warm_start, earlier=best.actions,
+                model, problem, actions, None, warm_start,
+                earlier=[*best.actions, *start.best_sample],
                 running_weight=config.running_weight, iterations=self._pace.done,
                 stopped=self._pace.stopped,
             ),
