@@ -21,7 +21,7 @@ from grasp_ros.benchmark import escape, tune
 from grasp_ros.benchmark.command import command
 from grasp_ros.benchmark.gain import LinearFeedback
 from grasp_ros.benchmark.lines import Lines
-from grasp_ros.benchmark.suite import Entry, load
+from grasp_ros.benchmark.suite import Entry, Task, load
 from grasp_ros.benchmark.summary import rate_of, verdict
 from grasp_ros.control.controller import Tick, TickStatus
 from grasp_ros.errors import ConfigError
@@ -391,7 +391,7 @@ def wait_until_quiet(file):
 def test_every_planner_gets_the_same_number_of_valid_trials_and_the_same_ones_again():
     entry = Entry(name='cem', planner='cem', fixed={'iterations': 2},
                   space={'samples': [4, 16], 'elites': [2, 12], 'noise_scale': {'log': [0.1, 1]}})
-    suite = {'task': SimpleNamespace(name='rooms', models={'0': 'two_rooms'}, strata=())}
+    suite = {'task': Task(name='rooms', models={'0': 'two_rooms'})}
     search = tune.Search(entry=entry, deadline_ms=2, trials=6, rungs=(), seed=1, prepare_ms=2,
                          **suite)
     trials = search.settings()

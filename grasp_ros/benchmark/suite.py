@@ -30,11 +30,18 @@ class Task:
     :param models: training seed -> shipped name or folder of a checkpoint
     :param strata: bins of :mod:`grasp_ros.benchmark.escape` that the episodes go through in turn;
         empty where episodes are not graded
+    :param tune_on: training seeds that tuning uses; all unless stated
     """
 
     name: str
     models: Mapping[str, str]
     strata: tuple[int, ...] = ()
+    tune_on: tuple[str, ...] = ()
+
+    @property
+    def tuning_models(self) -> dict[str, str]:
+        """Those of the models that tuning uses."""
+        return {s: m for s, m in self.models.items() if not self.tune_on or s in self.tune_on}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +178,12 @@ def _task(name: str, values: Mapping[str, Any], models: Path) -> Task:
             except CheckpointError:
                 continue
             break
-    return Task(name=name, models=found, strata=tuple(values.get('strata', ())))
+    return Task(
+        name=name,
+        models=found,
+        strata=tuple(values.get('strata', ())),
+        tune_on=tuple(map(str, values.get('tune_on', ()))),
+    )
 
 
 def _feedback(values: Mapping[str, Any]) -> dict[str, Any]:

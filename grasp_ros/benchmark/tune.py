@@ -56,7 +56,7 @@ class Search:
     @property
     def file(self) -> str:
         """Its file in the output folder; like a cell's, it changes with what it depends on."""
-        cells = [self.cell(seed, {}).file for seed in self.task.models]
+        cells = [self.cell(seed, {}).file for seed in self.task.tuning_models]
         digest = hashlib.sha256(' '.join(cells).encode()).hexdigest()[:12]
         return f'cells/tune/{self.task.name}-{self.entry.name}-{self.deadline_ms:g}-{digest}.jsonl'
 
@@ -67,7 +67,7 @@ class Search:
         """
         name = f'{self.task.name}/{self.entry.name}/{self.deadline_ms:g}'
         random = np.random.default_rng((self.seed, zlib.crc32(name.encode())))
-        model = load_model(next(iter(self.task.models.values())))
+        model = load_model(next(iter(self.task.tuning_models.values())))
         found = [{**self.entry.fixed, **first} for first in ({}, *self.entry.first)]
         found = found[: self.trials]
         if not self.entry.space:
@@ -147,7 +147,7 @@ def _drive_trial(
 ) -> None:
     """Drive what is missing of a trial's first episodes."""
     done = {line['index'] for line in lines.read() if line['settings'] == settings}
-    seeds = list(search.task.models)
+    seeds = list(search.task.tuning_models)
     for number, seed in enumerate(seeds):
         mine = [n for n in range(episodes) if n % len(seeds) == number and n not in done]
         drive(search.cell(seed, settings), mine, lines, folder, settings=settings)
