@@ -21,6 +21,7 @@ from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import collect, interleave
 from grasp_ros.training.metrics import goal_score, goal_tolerance, rank_correlation
 from grasp_ros.training.runner import Interrupted
+from grasp_ros.training.stages import paste
 from grasp_ros.training.state import STATE_FILE
 from grasp_ros.training.train import command, train
 from grasp_ros.world_models import checkpoint
@@ -259,6 +260,18 @@ def test_latents_that_do_not_divide_are_refused():
             _jepa(**sizes)
 
 
+def test_robot_is_pasted_into_other_rooms():
+    first, second = make('staggered_walls', layout=0), make('staggered_walls', layout=24)
+    empty = []
+    for world in (first, second):
+        pictures = _images(world, [(0.1, 0.9), (0.5, 0.5), (0.9, 0.1)])[:, 0]
+        empty.append(pictures.median(dim=0, keepdim=True).values)
+    pasted = paste(_images(first, [(0.5, 0.3)])[:, 0], *empty)
+    there = _images(second, [(0.5, 0.3)])[:, 0]
+    assert (pasted.int() - there.int()).abs().float().mean() < 0.05
+    assert (pasted != empty[1]).any()
+
+
 def test_robot_with_inertia_keeps_out_of_the_bands_drives_fast_and_stands():
     walks = collect(make('inertial_two_rooms'), walks=40, length=100, seed=0)
     assert not walks.held_out.any()
@@ -324,8 +337,37 @@ def test_shipped_model_sees_the_robot_and_predicts_its_motion(name):
         assert np.linalg.norm(place.numpy() - world.position) < 0.04
 
 
+def test_shipped_model_of_inertia_knows_that_a_fast_robot_goes_on():
+    model, world = checkpoint.load('inertial_two_rooms'), make('inertial_two_rooms')
+    world.reset(options={'start': (0.15, 0.7)})
+    frames = []
+    for action in [(0.3, 0.0)] * 4 + [(0.0, 0.0)] * 2:
+        frames.append(world.position)
+        world.step(action)
+    before, now = frames[-2:]
+    latent = model.encode(_pairs(world, [before, now], [now, now]))
+    assert model.velocity(latent)[0].tolist() == pytest.approx((now - before) / 0.2, abs=0.05)
+    assert model.cost(latent[:1], latent[1]) > model.card.goal_tolerance
+    places = model.position(model.rollout(latent[:, None], torch.zeros(2, 3, 1, 2))[:, -1])
+    assert places[0, 0] - places[1, 0] > 0.06
+    assert np.linalg.norm(places[1].numpy() - now) < 0.03
+
+
+@pytest.mark.parametrize('layout', [TRAINING_LAYOUTS[4], HELD_OUT_LAYOUTS[2]])
+def test_shipped_model_of_layouts_sees_a_wall_stop_the_robot_and_a_gap_let_it_pass(layout):
+    model, world = checkpoint.load('staggered_walls'), make('staggered_walls', layout=layout)
+    gap, height = world.scene.doors[0], world.scene.doors[0].low[1]
+    beside = height + 0.1 + (0.4 if height < 0.5 else -0.4)
+    starts = [(gap.low[0] - 0.08, height + 0.1), (gap.low[0] - 0.08, beside)]
+    latent = model.encode(Observation({'overhead': _images(world, starts)}))
+    assert (model.position(latent) - torch.tensor(starts)).norm(dim=1).max() < 0.02
+    ends = model.position(model.rollout(
+        latent[:, None], torch.tensor([0.3, 0.0]).expand(2, 8, 1, 2))[:, -1])
+    assert ends[0, 0] > gap.high[0] and ends[1, 0] < gap.low[0]
+
+
 def test_shipped_card_has_its_origin_and_metrics():
-    for name in MODELS:
+    for name in (*MODELS, *NEW_TASKS):
         card = checkpoint.load_card(name)
         assert card.name == name and card.goal_tolerance > 0
         assert card.training['command'].startswith('grasp-ros train')

@@ -231,7 +231,7 @@ class LayoutEncoderStage(EncoderStage):
         frame = torch.from_numpy(first) + torch.arange(config.encoder_rollout + 1)
         images, actions = self.data.images[walk, frame], self.data.actions[walk, frame[:, :-1]]
         here = torch.from_numpy(chosen).repeat_interleave(each)
-        elsewhere = _paste(images[:, 0], self._empty[here], self._empty[here.roll(each)])
+        elsewhere = paste(images[:, 0], self._empty[here], self._empty[here.roll(each)])
         features = networks['encoder'](torch.cat((images.flatten(0, 1), elsewhere)))
         there = networks['plain_head'](features[-len(elsewhere):])
         windows = networks.latents(features[: -len(elsewhere)].view(*frame.shape, -1), 'plain')
@@ -247,7 +247,7 @@ class LayoutEncoderStage(EncoderStage):
                 + _vicreg(means[:, 0], correlated=1.0))
 
 
-def _paste(images: Tensor, empty: Tensor, others: Tensor) -> Tensor:
+def paste(images: Tensor, empty: Tensor, others: Tensor) -> Tensor:
     """Pictures of empty rooms with the robots of other pictures; all uint8 ``[N, h, w, 3]``.
 
     :param images: with the robot
