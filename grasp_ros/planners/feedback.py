@@ -31,7 +31,7 @@ from grasp_ros.errors import SolveError
 from grasp_ros.planners.base import Branches, Plan, Problem
 from grasp_ros.world_models.base import WorldModel
 
-DAMPING = 0.1  # lambda
+DAMPING = 1.0  # lambda; less of it hands the noise of the encoder on to a robot with inertia
 GOAL_WEIGHT = 0.1  # gamma: 1 is better where the latent is metric, and runs into walls elsewhere
 DIFFERENCE = 0.02  # step of the forward differences, in units of half the action range
 
