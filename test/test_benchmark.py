@@ -25,7 +25,7 @@ from grasp_ros.benchmark.suite import Entry, Task, load
 from grasp_ros.benchmark.summary import rate_of, verdict
 from grasp_ros.control.controller import Tick, TickStatus
 from grasp_ros.errors import ConfigError
-from grasp_ros.planners.base import Plan
+from grasp_ros.planners.base import Branches, Plan
 from grasp_ros.training import episodes
 from grasp_ros.training.episodes import Conditions, Disturbance, run_episode
 from grasp_ros.training.statistics import bootstrap, mcnemar
@@ -298,9 +298,9 @@ def test_a_linear_gain_meets_the_prepared_state_where_the_model_is_linear(monkey
     action = torch.tensor([[[0.05, -0.02], [0.01, 0.03]]])
     context, past = expected.context.unsqueeze(0), expected.past_actions
     target = model.predict(context, torch.cat((past, action)).unsqueeze(0))
-    plan = Plan(actions=action, rollout=target, cost=0.0, candidate_costs=torch.zeros(1),
+    plan = Plan(actions=action, rollout=target, cost=0.0,
                 iterate_actions=action, iterate_states=target, iterations=1, stopped='',
-                source='solve')
+                source='solve', branches=Branches(action[None], target[None], torch.zeros(1)))
     law = LinearFeedback.prepare(model, plan, expected)
     # The robot stands a little east of where it was expected.
     shift = torch.tensor([[0.004, 0.0], [0.0, 0.004]])

@@ -18,7 +18,7 @@ from grasp_ros.control.pacing import LONGEST_WAIT, Pacer
 from grasp_ros.control.warm_start import shift
 from grasp_ros.errors import ConfigError, ObservationError, SolveError
 from grasp_ros.planners import registry
-from grasp_ros.planners.base import Plan
+from grasp_ros.planners.base import Branches, Plan
 
 PERIOD_SEC = tiny_world.CARD.control_period_sec
 
@@ -302,12 +302,12 @@ def some_plan(horizon=4, block=2):
         actions=actions + 100,
         rollout=steps,
         cost=0.0,
-        candidate_costs=torch.zeros(1),
         iterate_actions=actions,
         iterate_states=steps,
         iterations=1,
         stopped='iterations',
         source='incumbent',
+        branches=Branches((actions + 100)[None], steps[None], torch.zeros(1)),
     )
 
 

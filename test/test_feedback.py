@@ -11,7 +11,7 @@ import torch
 from grasp_ros.errors import SolveError
 from grasp_ros.planners import feedback as module
 from grasp_ros.planners import registry
-from grasp_ros.planners.base import Deadline
+from grasp_ros.planners.base import Branches, Deadline
 from grasp_ros.planners.feedback import Feedback
 
 
@@ -32,7 +32,8 @@ def prepared(*, horizon=6, alone=False, dtype=torch.float64, **settings):
     planner = registry.make('grasp', model, **{**tiny_world.GRASP, 'horizon': horizon, **settings})
     plan = planner.solve(problem, None, Deadline())
     if alone:
-        plan = replace(plan, branches=None)
+        branches = Branches(plan.actions[None], plan.rollout[None], torch.zeros(1))
+        plan = replace(plan, branches=branches)
     return model, problem, Feedback.prepare(model, plan, problem)
 
 
@@ -88,7 +89,7 @@ def test_the_work_after_the_frame_does_not_grow_with_the_horizon(updates):
         model.calls = model.rows = 0
         feedback.correct(model, seen_elsewhere(problem), updates=updates)
         work.add((model.calls, model.rows))
-    assert work == {(updates + 1, (updates + 1) * len(feedback.branches.actions))}
+    assert work == {(updates + 1, (updates + 1) * len(feedback.plan.branches.costs))}
 
 
 def test_only_the_first_step_changes_and_the_limits_hold():
@@ -99,8 +100,8 @@ def test_only_the_first_step_changes_and_the_limits_hold():
         previous_action=torch.full((2,), 0.1, dtype=torch.float64),
     )
     plan = feedback.correct(model, seen, updates=2)
-    assert torch.equal(plan.actions[1:], feedback.plan.actions[1:])
-    assert not torch.equal(plan.actions[0], feedback.plan.actions[0])
+    assert any(torch.equal(plan.actions[1:], a[1:]) for a in feedback.plan.branches.actions)
+    assert all((plan.actions[0] != a[0]).any() for a in feedback.plan.branches.actions)
     steps = torch.cat((seen.previous_action.unsqueeze(0), plan.actions[0])).diff(dim=0)
     assert steps.abs().max() <= 0.02 + 1e-9
     blocks = torch.cat((seen.past_actions, plan.actions[:1]))
@@ -108,20 +109,22 @@ def test_only_the_first_step_changes_and_the_limits_hold():
     torch.testing.assert_close(plan.rollout[0], expected)
 
 
-def test_the_branch_whose_next_latent_fits_what_was_seen_takes_over():
+def test_the_plan_whose_next_latent_fits_what_was_seen_takes_over_as_a_whole():
     model, problem, feedback = prepared()
     aside = torch.tensor([[0.2, 0.0], [0.0, 0.2]], dtype=torch.float64)
-    here = problem.context[-1]
-    branches = module.Branches(
-        actions=torch.zeros(2, 2, 2, dtype=torch.float64),
-        states=torch.stack((here, here + aside)),
+    here = problem.context[-1].expand(6, 2, 2)
+    random = torch.Generator().manual_seed(0)
+    branches = Branches(
+        actions=0.01 * torch.randn(2, 6, 2, 2, generator=random, dtype=torch.float64),
+        rollouts=torch.stack((here, here + aside)),
         costs=torch.tensor([0.010, 0.011], dtype=torch.float64),
     )
     feedback = Feedback.prepare(model, replace(feedback.plan, branches=branches), problem)
     for push, winner in ((0.0, 0), (1.0, 1)):
         seen = replace(problem, context=problem.context + push * aside)
         plan = feedback.correct(model, seen, updates=1)
-        assert int(model.cost(plan.rollout[:1], branches.states).argmin()) == winner
+        assert torch.equal(plan.actions[1:], branches.actions[winner, 1:])
+        assert torch.equal(plan.rollout[1:], branches.rollouts[winner, 1:])
 
 
 @pytest.mark.parametrize('bad', [float('nan'), float('inf')])

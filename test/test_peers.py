@@ -99,7 +99,7 @@ def test_the_same_problem_gives_the_same_plan(model, name):
 def test_another_tick_or_seed_draws_other_numbers(model, name):
     def costs(seed, tick):
         planner = make(name, model, seed=seed)
-        return planner.solve(tiny_world.problem(model, tick=tick), None, UNLIMITED).candidate_costs
+        return planner.solve(tiny_world.problem(model, tick=tick), None, UNLIMITED).branches.costs
 
     assert not torch.equal(costs(0, 0), costs(0, 1))
     assert not torch.equal(costs(0, 0), costs(1, 0))

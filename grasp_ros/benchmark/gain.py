@@ -14,6 +14,7 @@ a_0 + K (s_0 - predicted s_0), with no predictor call at all.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,10 +82,10 @@ class LinearFeedback:
 class GainController(Controller):
     """:class:`Controller` in schedule ``ahead`` whose feedback is a linear gain."""
 
-    def prepare(self, *, budget_sec: float | None = None) -> None:
+    def prepare(self, **limits: Any) -> None:
         """As in the base class; then the gain takes the feedback's place."""
         before = self._prepared
-        super().prepare(budget_sec=budget_sec)
+        super().prepare(**limits)
         prepared = self._prepared
         if prepared is not None and prepared is not before:
             linear = LinearFeedback.prepare(self.model, prepared.feedback.plan, prepared.problem)

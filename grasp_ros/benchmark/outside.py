@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grasp_ros.errors import ConfigError, SolveError
+from grasp_ros.errors import ConfigError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import Deadline, Plan, Planner, Problem, WarmStart, require
-from grasp_ros.planners.pace import Pace
-from grasp_ros.planners.rollout import plan_cost, rollout
+from grasp_ros.planners.rollout import plan_cost
+from grasp_ros.planners.solver import Searcher
 from grasp_ros.world_models.base import WorldModel
 
 
@@ -58,7 +58,7 @@ class PytorchMppiConfig:
             raise ConfigError('temperature and noise_scale must be positive')
 
 
-class PytorchMppi:
+class PytorchMppi(Searcher):
     """The planner of :class:`PytorchMppiConfig` on one world model with one latent of history.
 
     :raises ConfigError: for a model with a longer history
@@ -69,15 +69,8 @@ class PytorchMppi:
     def __init__(self, model: WorldModel, config: PytorchMppiConfig) -> None:
         if model.card.history > 1:
             raise ConfigError('pytorch_mppi knows no models with a history')
-        self.model = model
-        self.config = config
-        self._pace = Pace()
+        super().__init__(model, config)
         self._mppi = import_module('pytorch_mppi').MPPI
-
-    @property
-    def horizon(self) -> int:
-        """T, model steps."""
-        return self.config.horizon
 
     @torch.no_grad()
     def solve(
@@ -120,21 +113,8 @@ class PytorchMppi:
             torch.manual_seed(config.seed + 1_000_003 * problem.tick)
             for _ in self._pace.iterations(config.iterations, deadline):
                 mppi.command(problem.context[-1].flatten(), shift_nominal_trajectory=False)
-        return self._pace.close(
-            deadline, lambda: self._answer(problem, mppi.U.view(1, *first.shape))
-        )
-
-    def _answer(self, problem: Problem, actions: Tensor) -> Plan:
-        actions = problem.limits.project(actions, problem.previous_action)
-        latents = rollout(self.model, problem, actions)
-        cost = plan_cost(self.model, problem.goal, latents, self.config.running_weight)
-        if not torch.isfinite(cost[0]):
-            raise SolveError('the plan has no finite cost: the model is not finite')
-        return Plan(
-            actions=actions[0], rollout=latents[0], cost=float(cost[0]), candidate_costs=cost,
-            iterate_actions=actions[0], iterate_states=latents[0], iterations=self._pace.done,
-            stopped=self._pace.stopped, source='solve',
-        )  # fmt: skip
+        mean = mppi.U.view(first.shape)
+        return self._answer(problem, warm_start, deadline, mean, None)
 
 
 OUTSIDE: Mapping[str, Callable[..., Planner]] = {

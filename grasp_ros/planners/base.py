@@ -104,15 +104,15 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class Branches:
-    """The first step of every plan that a solve compared, for :mod:`grasp_ros.planners.feedback`.
+    """The M plans that a solve ranked; :mod:`grasp_ros.planners.feedback` chooses among them anew.
 
-    :param actions: a_0, ``[M, k, A]``
-    :param states: s_1, the latent that a_0 is to lead to, ``[M, *latent]``
+    :param actions: ``[M, T, k, A]``
+    :param rollouts: their latents s_1 … s_T, ``[M, T, *latent]``
     :param costs: rollout costs, ``[M]``
     """
 
     actions: Tensor
-    states: Tensor
+    rollouts: Tensor
     costs: Tensor
 
 
@@ -123,25 +123,23 @@ class Plan:
     :param actions: ``[T, k, A]`` in the card's units
     :param rollout: predicted latents under ``actions``, ``[T, *latent]``
     :param cost: rollout cost of ``actions``
-    :param candidate_costs: rollout costs of all candidates, ``[M]``
     :param iterate_actions: actions of the best iterate, ``[T, k, A]``
     :param iterate_states: its lifted states s_1 … s_T, ``[T, *latent]``
     :param iterations: iterations that were done
     :param stopped: why the solve ended: ``iterations`` or ``deadline``
     :param source: which candidate won: ``solve``, ``incumbent`` or ``safe_action``
-    :param branches: first steps of the candidates; None when there was the one plan alone
+    :param branches: all plans that were ranked, this one among them
     """
 
     actions: Tensor
     rollout: Tensor
     cost: float
-    candidate_costs: Tensor
     iterate_actions: Tensor
     iterate_states: Tensor
     iterations: int
     stopped: str
     source: str
-    branches: Branches | None = None
+    branches: Branches
 
 
 class Deadline:

@@ -16,9 +16,8 @@ import torch
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners import search
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
-from grasp_ros.planners.pace import Pace
-from grasp_ros.planners.sampling import correlated_noise, generator
-from grasp_ros.world_models.base import WorldModel
+from grasp_ros.planners.sampling import correlated_noise
+from grasp_ros.planners.solver import Searcher
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class CemConfig:
             raise ConfigError(f'return_best must be 0 or 1, is {self.return_best}')
 
 
-class Cem:
+class Cem(Searcher):
     """The planner of :class:`CemConfig` on one world model.
 
     :param model: the world model F
@@ -66,16 +65,6 @@ class Cem:
     """
 
     name = 'cem'
-
-    def __init__(self, model: WorldModel, config: CemConfig) -> None:
-        self.model = model
-        self.config = config
-        self._pace = Pace()
-
-    @property
-    def horizon(self) -> int:
-        """T, model steps."""
-        return self.config.horizon
 
     @torch.no_grad()
     def solve(
@@ -86,7 +75,7 @@ class Cem:
         :raises SolveError: when a refit finds fewer finite samples than elites
         """
         config, model, limits = self.config, self.model, problem.limits
-        random = generator(model.device, seed=config.seed, tick=problem.tick)
+        random = self._random(problem)
         still = search.still_actions(
             problem, horizon=config.horizon, block=model.card.action_block
         )
@@ -105,11 +94,5 @@ class Cem:
             if config.return_best:
                 best.offer(costs, samples)
             mean, deviation = elites.mean(dim=0), elites.std(dim=0, correction=0)
-        return self._pace.close(
-            deadline,
-            lambda: search.answer(
-                model, problem, warm_start, mean, best if config.return_best else None,
-                running_weight=config.running_weight, iterations=self._pace.done,
-                stopped=self._pace.stopped,
-            ),
-        )  # fmt: skip
+        seen = best if config.return_best else None
+        return self._answer(problem, warm_start, deadline, mean, seen)

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import SolveError
-from grasp_ros.planners.base import Branches, Plan, Problem
+from grasp_ros.planners.base import Plan, Problem
 from grasp_ros.world_models.base import WorldModel
 
 DAMPING = 1.0  # lambda; less of it hands the noise of the encoder on to a robot with inertia
@@ -45,7 +45,6 @@ class Feedback:
     """
 
     plan: Plan
-    branches: Branches
     gains: Tensor
 
     @classmethod
@@ -58,10 +57,7 @@ class Feedback:
 
         :param problem: that the plan was made for
         """
-        branches = plan.branches or Branches(
-            actions=plan.actions[:1], states=plan.rollout[:1], costs=plan.candidate_costs[:1]
-        )
-        actions = branches.actions
+        actions = plan.branches.actions[:, 0]
         count, block, size = actions.shape
         step = DIFFERENCE * problem.limits.half_range
         basis = torch.diag(step.repeat(block)).view(1, block * size, block, size)
@@ -78,14 +74,14 @@ class Feedback:
         matrix = (1 + GOAL_WEIGHT) * (jacobian @ curved.mT)
         scale = matrix.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
         matrix = matrix + (DAMPING * scale + 1e-12) * torch.eye(len(basis[0]), device=model.device)
-        return cls(plan, branches, torch.linalg.solve(matrix, jacobian))
+        return cls(plan, torch.linalg.solve(matrix, jacobian))
 
     @torch.no_grad()
     def correct(self, model: WorldModel, problem: Problem, *, updates: int) -> Plan:
-        """Correct the first action from the latent that was seen.
+        """Correct the first action from the latent that was seen; the rest is as prepared.
 
-        The branch is chosen anew: by the cost of its plan and by how far the latent that was seen
-        leads away from it.
+        The plan is chosen anew: by its cost, and by how far the latent that was seen leads away
+        from it.
 
         :param problem: as prepared, with the context that was seen
         :param updates: Gauss-Newton updates; 0 gives the plan back as it is
@@ -93,23 +89,24 @@ class Feedback:
         """
         if updates == 0:
             return self.plan
-        branches, actions = self.branches, self.branches.actions
+        branches = self.plan.branches
+        actions, targets = branches.actions[:, 0], branches.rollouts[:, 0]
         for _ in range(updates):
             latents = _predict(model, problem, actions)
-            slopes = model.cost_gradient(latents, branches.states)
+            slopes = model.cost_gradient(latents, targets)
             slopes.add_(model.cost_gradient(latents, problem.goal), alpha=GOAL_WEIGHT)
             change = self.gains @ slopes.flatten(1).unsqueeze(-1)
             actions = (actions - change.view(actions.shape)).unsqueeze(1)
             actions = problem.limits.project(actions, problem.previous_action).squeeze(1)
         latents = _predict(model, problem, actions)
-        costs = (model.cost(latents, branches.states) + branches.costs).tolist()
+        costs = (model.cost(latents, targets) + branches.costs).tolist()
         best = min(range(len(costs)), key=lambda n: costs[n] if costs[n] == costs[n] else math.inf)
         if not math.isfinite(costs[best]):
             raise SolveError('no corrected action is finite: model or input is not finite')
         return replace(
             self.plan,
-            actions=torch.cat((actions[best : best + 1], self.plan.actions[1:])),
-            rollout=torch.cat((latents[best : best + 1], self.plan.rollout[1:])),
+            actions=torch.cat((actions[best : best + 1], branches.actions[best, 1:])),
+            rollout=torch.cat((latents[best : best + 1], branches.rollouts[best, 1:])),
         )
 
 

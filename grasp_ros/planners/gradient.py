@@ -19,12 +19,9 @@ from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.descent import rollout_gradient
 from grasp_ros.planners.grasp import GraspConfig
-from grasp_ros.planners.pace import Pace
-from grasp_ros.planners.rollout import best_plan
-from grasp_ros.planners.sampling import generator
 from grasp_ros.planners.search import BestSoFar
-from grasp_ros.planners.starts import require_starts, starts
-from grasp_ros.world_models.base import WorldModel
+from grasp_ros.planners.solver import Refiner
+from grasp_ros.planners.starts import require_starts
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class GradientConfig:
         )
 
 
-class Gradient:
+class Gradient(Refiner):
     """The planner of :class:`GradientConfig` on one world model.
 
     :param model: the world model F
@@ -69,16 +66,6 @@ class Gradient:
     """
 
     name = 'gradient'
-
-    def __init__(self, model: WorldModel, config: GradientConfig) -> None:
-        self.model = model
-        self.config = config
-        self._pace = Pace()
-
-    @property
-    def horizon(self) -> int:
-        """T, model steps."""
-        return self.config.horizon
 
     @torch.no_grad()
     def solve(
@@ -89,12 +76,7 @@ class Gradient:
         :raises SolveError: when no candidate has a finite cost
         """
         config, model = self.config, self.model
-        start = starts(
-            model, problem, warm_start,
-            generator(model.device, seed=config.seed, tick=problem.tick),
-            restarts=config.restarts, samples=config.samples, horizon=config.horizon,
-            spread=config.sample_spread, running_weight=config.running_weight,
-        )  # fmt: skip
+        start = self._starts(problem, warm_start, self._random(problem))
         actions = start.actions
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
         rate = config.action_rate * problem.limits.half_range
@@ -105,12 +87,5 @@ class Gradient:
             left = 1 - iteration / config.iterations
             adam_step(actions, gradient, moments, iteration, left * rate)
             actions = problem.limits.project(actions, problem.previous_action)
-        return self._pace.close(
-            deadline,
-            lambda: best_plan(
-                model, problem, actions, None, warm_start,
-                earlier=[*best.actions, *start.best_sample],
-                running_weight=config.running_weight, iterations=self._pace.done,
-                stopped=self._pace.stopped,
-            ),
-        )  # fmt: skip
+        earlier = [*best.actions, *start.best_sample]
+        return self._best(problem, warm_start, deadline, actions, None, earlier)

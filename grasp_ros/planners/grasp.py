@@ -48,13 +48,10 @@ from torch import Tensor
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
-from grasp_ros.planners.pace import Pace
-from grasp_ros.planners.rollout import best_plan
-from grasp_ros.planners.sampling import generator
-from grasp_ros.planners.starts import require_starts, starts
+from grasp_ros.planners.solver import Refiner
+from grasp_ros.planners.starts import require_starts
 from grasp_ros.planners.sync import cem_sync, gradient_sync
 from grasp_ros.planners.windows import fold, windows
-from grasp_ros.world_models.base import WorldModel
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ PAPER = MappingProxyType[str, Any]({
 """The author's settings; the defaults of :class:`GraspConfig` are those for a control loop."""
 
 
-class Grasp:
+class Grasp(Refiner):
     """The planner of :class:`GraspConfig` on one world model.
 
     :param model: the world model F
@@ -144,16 +141,6 @@ class Grasp:
     """
 
     name = 'grasp'
-
-    def __init__(self, model: WorldModel, config: GraspConfig) -> None:
-        self.model = model
-        self.config = config
-        self._pace = Pace()
-
-    @property
-    def horizon(self) -> int:
-        """T, model steps."""
-        return self.config.horizon
 
     @torch.no_grad()
     def solve(
@@ -164,13 +151,9 @@ class Grasp:
         :raises SolveError: when no candidate has a finite cost
         """
         config, model = self.config, self.model
-        random = generator(model.device, seed=config.seed, tick=problem.tick)
-        start = starts(
-            model, problem, warm_start, random,
-            restarts=config.restarts, samples=config.samples, horizon=config.horizon,
-            spread=config.sample_spread, running_weight=config.running_weight,
-            line_noise=config.noise_scale * model.card.latent_scale,
-        )  # fmt: skip
+        random = self._random(problem)
+        line_noise = config.noise_scale * model.card.latent_scale
+        start = self._starts(problem, warm_start, random, line_noise=line_noise)
         actions, latents = start.actions, start.latents
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
         history = problem.context.shape[0]
@@ -186,14 +169,7 @@ class Grasp:
             if config.sync_every and (iteration + 1) % config.sync_every == 0:
                 sync = partial(self._sync, problem, actions, states, random)
                 actions = self._pace.aside(deadline, sync, otherwise=actions)
-        return self._pace.close(
-            deadline,
-            lambda: best_plan(
-                model, problem, actions, states, warm_start, earlier=earlier,
-                running_weight=config.running_weight, iterations=self._pace.done,
-                stopped=self._pace.stopped,
-            ),
-        )  # fmt: skip
+        return self._best(problem, warm_start, deadline, actions, states, earlier)
 
     def _kept(self, iteration: int, decay: float) -> float:
         """Factor of a weight that falls linearly inside each sync phase."""

@@ -22,9 +22,7 @@ from torch import Tensor
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners import search
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
-from grasp_ros.planners.pace import Pace
-from grasp_ros.planners.sampling import generator
-from grasp_ros.world_models.base import WorldModel
+from grasp_ros.planners.solver import Searcher
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class IcemConfig:
         return max(int(self.samples * self.decay**-iteration), 2 * self.elites)
 
 
-class Icem:
+class Icem(Searcher):
     """The planner of :class:`IcemConfig` on one world model.
 
     :param model: the world model F
@@ -92,16 +90,6 @@ class Icem:
     """
 
     name = 'icem'
-
-    def __init__(self, model: WorldModel, config: IcemConfig) -> None:
-        self.model = model
-        self.config = config
-        self._pace = Pace()
-
-    @property
-    def horizon(self) -> int:
-        """T, model steps."""
-        return self.config.horizon
 
     @torch.no_grad()
     def solve(
@@ -112,7 +100,7 @@ class Icem:
         :raises SolveError: when a refit finds fewer finite samples than elites
         """
         config, model, limits = self.config, self.model, problem.limits
-        random = generator(model.device, seed=config.seed, tick=problem.tick)
+        random = self._random(problem)
         still = search.still_actions(
             problem, horizon=config.horizon, block=model.card.action_block
         )
@@ -134,14 +122,8 @@ class Icem:
             mean = elites.mean(dim=0).lerp(mean, config.momentum)
             deviation = elites.std(dim=0, correction=0).lerp(deviation, config.momentum)
             kept = elites[: math.ceil(config.keep_fraction * config.elites)]
-        return self._pace.close(
-            deadline,
-            lambda: search.answer(
-                model, problem, warm_start, mean, best if config.return_best else None,
-                running_weight=config.running_weight, iterations=self._pace.done,
-                stopped=self._pace.stopped,
-            ),
-        )  # fmt: skip
+        seen = best if config.return_best else None
+        return self._answer(problem, warm_start, deadline, mean, seen)
 
 
 def coloured_noise(

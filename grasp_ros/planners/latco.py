@@ -33,10 +33,9 @@ from grasp_ros.errors import ConfigError
 from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.grasp import GraspConfig
-from grasp_ros.planners.pace import Pace
-from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
-from grasp_ros.planners.sampling import generator
-from grasp_ros.planners.starts import require_starts, starts
+from grasp_ros.planners.rollout import plan_cost, rollout
+from grasp_ros.planners.solver import Refiner
+from grasp_ros.planners.starts import require_starts
 from grasp_ros.planners.windows import windows
 from grasp_ros.world_models.base import WorldModel
 
@@ -90,7 +89,7 @@ class LatcoConfig:
             raise ConfigError('tolerance must be positive')
 
 
-class Latco:
+class Latco(Refiner):
     """The planner of :class:`LatcoConfig` on one world model.
 
     :param model: the world model F
@@ -98,16 +97,6 @@ class Latco:
     """
 
     name = 'latco'
-
-    def __init__(self, model: WorldModel, config: LatcoConfig) -> None:
-        self.model = model
-        self.config = config
-        self._pace = Pace()
-
-    @property
-    def horizon(self) -> int:
-        """T, model steps."""
-        return self.config.horizon
 
     @torch.no_grad()
     def solve(
@@ -118,12 +107,7 @@ class Latco:
         :raises SolveError: when no candidate has a finite cost
         """
         config, model, limits = self.config, self.model, problem.limits
-        start = starts(
-            model, problem, warm_start,
-            generator(model.device, seed=config.seed, tick=problem.tick),
-            restarts=config.restarts, samples=config.samples, horizon=config.horizon,
-            spread=config.sample_spread, running_weight=config.running_weight,
-        )  # fmt: skip
+        start = self._starts(problem, warm_start, self._random(problem))
         actions = start.actions
         states = rollout(model, problem, actions)
         if warm_start is not None and warm_start.states is not None:
@@ -148,14 +132,7 @@ class Latco:
             actions = limits.project(actions, problem.previous_action)
             prices *= (violation / config.tolerance) ** config.price_rate
             prices.clamp_(*_PRICES)
-        return self._pace.close(
-            deadline,
-            lambda: best_plan(
-                model, problem, actions, states, warm_start, earlier=earlier,
-                running_weight=config.running_weight, iterations=self._pace.done,
-                stopped=self._pace.stopped,
-            ),
-        )  # fmt: skip
+        return self._best(problem, warm_start, deadline, actions, states, earlier)
 
 
 def energy_gradient(

@@ -18,9 +18,8 @@ from torch import Tensor
 from grasp_ros.errors import ConfigError, SolveError
 from grasp_ros.planners import search
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
-from grasp_ros.planners.pace import Pace
-from grasp_ros.planners.sampling import correlated_noise, generator
-from grasp_ros.world_models.base import WorldModel
+from grasp_ros.planners.sampling import correlated_noise
+from grasp_ros.planners.solver import Searcher
 
 _SMALLEST_SPREAD = 1e-12  # of costs; equal costs give equal weights
 
@@ -61,7 +60,7 @@ class MppiConfig:
             raise ConfigError('temperature must be positive')
 
 
-class Mppi:
+class Mppi(Searcher):
     """The planner of :class:`MppiConfig` on one world model.
 
     :param model: the world model F
@@ -69,16 +68,6 @@ class Mppi:
     """
 
     name = 'mppi'
-
-    def __init__(self, model: WorldModel, config: MppiConfig) -> None:
-        self.model = model
-        self.config = config
-        self._pace = Pace()
-
-    @property
-    def horizon(self) -> int:
-        """T, model steps."""
-        return self.config.horizon
 
     @torch.no_grad()
     def solve(
@@ -89,7 +78,7 @@ class Mppi:
         :raises SolveError: when no sample has a finite cost
         """
         config, model, limits = self.config, self.model, problem.limits
-        random = generator(model.device, seed=config.seed, tick=problem.tick)
+        random = self._random(problem)
         still = search.still_actions(
             problem, horizon=config.horizon, block=model.card.action_block
         )
@@ -105,13 +94,7 @@ class Mppi:
             costs = search.sample_costs(model, problem, samples, config.running_weight)
             mean = torch.tensordot(weights(costs, config.temperature), samples, dims=1)
             deviation = deviation * config.noise_decay
-        return self._pace.close(
-            deadline,
-            lambda: search.answer(
-                model, problem, warm_start, mean, None, running_weight=config.running_weight,
-                iterations=self._pace.done, stopped=self._pace.stopped,
-            ),
-        )  # fmt: skip
+        return self._answer(problem, warm_start, deadline, mean, None)
 
 
 def weights(costs: Tensor, temperature: float) -> Tensor:

@@ -88,11 +88,10 @@ def best_plan(
         actions=candidates[best].clone(),
         rollout=latents[best],
         cost=ranked[best],
-        candidate_costs=costs,
         iterate_actions=candidates[iterate].clone(),
         iterate_states=iterate_states.clone(),
         iterations=iterations,
         stopped=stopped,
         source='solve' if best < solved else sources[best - solved],
-        branches=Branches(actions=candidates[:, 0], states=latents[:, 0], costs=costs),
+        branches=Branches(candidates, latents, costs),
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import SolveError
-from grasp_ros.planners.base import Plan, Problem, WarmStart
+from grasp_ros.planners.base import Branches, Plan, Problem, WarmStart
 from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
 from grasp_ros.world_models.base import WorldModel
 
@@ -108,10 +108,10 @@ def answer(
         actions=actions[0],
         rollout=latents[0],
         cost=float(cost[0]),
-        candidate_costs=cost,
         iterate_actions=actions[0],
         iterate_states=latents[0],
         iterations=iterations,
         stopped=stopped,
         source='solve',
+        branches=Branches(actions, latents, cost),
     )

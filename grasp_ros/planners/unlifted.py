@@ -24,14 +24,12 @@ from torch import Tensor
 from grasp_ros.planners.adam import adam_step
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.grasp import GraspConfig
-from grasp_ros.planners.pace import Pace
-from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
-from grasp_ros.planners.sampling import generator
+from grasp_ros.planners.rollout import plan_cost, rollout
 from grasp_ros.planners.search import BestSoFar
-from grasp_ros.planners.starts import require_starts, starts
+from grasp_ros.planners.solver import Refiner
+from grasp_ros.planners.starts import require_starts
 from grasp_ros.planners.sync import gradient_sync
 from grasp_ros.planners.windows import fold, windows
-from grasp_ros.world_models.base import WorldModel
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class UnliftedConfig:
         )
 
 
-class Unlifted:
+class Unlifted(Refiner):
     """The planner of :class:`UnliftedConfig` on one world model.
 
     :param model: the world model F
@@ -84,16 +82,6 @@ class Unlifted:
     """
 
     name = 'unlifted'
-
-    def __init__(self, model: WorldModel, config: UnliftedConfig) -> None:
-        self.model = model
-        self.config = config
-        self._pace = Pace()
-
-    @property
-    def horizon(self) -> int:
-        """T, model steps."""
-        return self.config.horizon
 
     @torch.no_grad()
     def solve(
@@ -103,13 +91,8 @@ class Unlifted:
 
         :raises SolveError: when no candidate has a finite cost
         """
-        config, model = self.config, self.model
-        start = starts(
-            model, problem, warm_start,
-            generator(model.device, seed=config.seed, tick=problem.tick),
-            restarts=config.restarts, samples=config.samples, horizon=config.horizon,
-            spread=config.sample_spread, running_weight=config.running_weight,
-        )  # fmt: skip
+        config = self.config
+        start = self._starts(problem, warm_start, self._random(problem))
         actions = start.actions
         moments = (torch.zeros_like(actions), torch.zeros_like(actions))
         rate = config.action_rate * problem.limits.half_range
@@ -122,15 +105,8 @@ class Unlifted:
             if config.sync_every and (iteration + 1) % config.sync_every == 0:
                 sync = partial(self._sync, problem, actions)
                 actions = self._pace.aside(deadline, sync, otherwise=actions)
-        return self._pace.close(
-            deadline,
-            lambda: best_plan(
-                model, problem, actions, None, warm_start,
-                earlier=[*best.actions, *start.best_sample],
-                running_weight=config.running_weight, iterations=self._pace.done,
-                stopped=self._pace.stopped,
-            ),
-        )  # fmt: skip
+        earlier = [*best.actions, *start.best_sample]
+        return self._best(problem, warm_start, deadline, actions, None, earlier)
 
     def _one_step_gradient(self, problem: Problem, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Rollout costs ``[R]``, and J_a F(s_t, a_t)^T dc(p_t, g), ``[R, T, k, A]``."""
