@@ -255,6 +255,14 @@ def test_with_an_exact_model_a_plan_made_ahead_is_the_plan_made_after_the_frame(
     np.testing.assert_allclose(commands[0], commands[1], atol=1e-3)  # 16 bits of the picture
 
 
+def test_a_plan_made_ahead_keeps_the_rate_limit_from_the_last_command_of_the_block():
+    controller, plant = ahead(updates=0), tiny_world.Plant((0.2, 0.3))
+    controller.limits = tiny_world.limits([0.03, 0.03])
+    actions = np.stack([tick.action for tick in drive_ahead(controller, plant, 12)])
+    assert np.abs(np.diff(actions, axis=0)).max() <= 0.03 + 1e-6
+    np.testing.assert_allclose(actions[:6, 0], 0.03 * np.arange(1, 7), atol=1e-6)  # full throttle
+
+
 def test_after_the_frame_no_planner_is_asked():
     controller, plant = ahead(), tiny_world.Plant((0.2, 0.3))
     drive_ahead(controller, plant, 2)

@@ -92,6 +92,24 @@ def test_the_work_after_the_frame_does_not_grow_with_the_horizon(updates):
     assert work == {(updates + 1, (updates + 1) * len(feedback.plan.branches.costs))}
 
 
+def test_the_model_is_asked_for_no_action_beyond_the_limits():
+    model, problem, feedback = prepared()
+    limits = problem.limits
+    asked = []
+    predict = model.predict
+    model.predict = lambda context, actions: asked.append(actions[:, -1]) or predict(
+        context, actions
+    )
+    for bound in (limits.low, limits.high):
+        branches = Branches(
+            actions=bound.to(torch.float64).expand(1, 6, 2, 2),
+            rollouts=feedback.plan.rollout[None],
+            costs=torch.zeros(1),
+        )
+        Feedback.prepare(model, replace(feedback.plan, branches=branches), problem)
+        assert bool((asked[-1] >= limits.low - 1e-9).all() and (asked[-1] <= limits.high).all())
+
+
 def test_only_the_first_step_changes_and_the_limits_hold():
     model, problem, feedback = prepared()
     seen = replace(

@@ -1,6 +1,6 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planners: GRASP against a plain reference, and what every planner promises."""
+"""What every planner promises, the limits that all keep, and their names."""
 
 import math
 from dataclasses import replace
@@ -11,14 +11,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grasp_ros.control.warm_start import shift
 from grasp_ros.errors import ConfigError, SolveError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits, Deadline, WarmStart
 from grasp_ros.planners.rollout import plan_cost, rollout
-from grasp_ros.planners.sampling import generator
-from grasp_ros.planners.starts import draw_samples, starts
 
 UNLIMITED = Deadline()
+ALL = list(registry.PLANNERS)
+ADJUSTABLE = [name for name in ALL if 'iterations' in registry.settings_of(name)]
+# A little work, so that the suite stays quick; what is asserted holds for any settings.
+SMALL = {'horizon': 8, 'restarts': 3, 'samples': 32, 'iterations': 5}
+RANKED = {
+    'grasp': {}, 'cem': {'return_best': 1}, 'icem': {'return_best': 1}, 'gradient': {},
+    'latco': {}, 'unlifted': {},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -26,187 +33,189 @@ def model():
     return tiny_world.TinyModel(tiny_world.CARD)
 
 
-def reference_iterations(model, problem, states, actions, *, iterations, rate, alpha, gamma):
-    """GRASP as the paper states it: one step at a time, autograd on the energy, torch's Adam."""
-    states = [state.clone() for state in states]
-    actions = actions.clone().requires_grad_(True)
-    scaled = torch.optim.Adam([actions], lr=1.0, eps=1e-12)
-    horizon = len(actions)
-    for _ in range(iterations):
-        path = [*problem.context, *states]
-        blocks = [*problem.past_actions, *actions]
-        predicted, energy = [], 0.0
-        for t in range(horizon):
-            context = torch.stack(path[t : t + 2]).detach()
-            p = model.predict(context[None], torch.stack(blocks[t : t + 2])[None])
-            predicted.append(p.detach()[0])
-            energy = energy + model.cost(p, states[t].detach()).sum()
-            energy = energy + gamma * model.cost(p, problem.goal).sum()
-        before = actions.detach().clone()
-        scaled.zero_grad()
-        energy.backward()
-        scaled.step()
-        with torch.no_grad():
-            step = (actions - before) * rate * problem.limits.half_range
-            actions.copy_((before + step).clamp(problem.limits.low, problem.limits.high))
-        for t in range(horizon - 1):
-            states[t] = states[t] + alpha * (predicted[t] - states[t])
-    return torch.stack(states), actions.detach()
+def make(name, model, **changes):
+    taken = registry.settings_of(name)
+    small = {setting: value for setting, value in SMALL.items() if setting in taken}
+    return registry.make(name, model, **(small | changes))
 
 
-def test_grasp_iterations_equal_the_plain_reference(model):
-    horizon = 6
-    problem = tiny_world.problem(model, dtype=torch.float64)
-    fraction = torch.arange(1, horizon + 1, dtype=torch.float64).reshape(-1, 1, 1) / horizon
-    line = problem.context[-1] + fraction * (problem.goal - problem.context[-1])
-    config = {'iterations': 4, 'action_rate': 0.07, 'state_rate': 0.6, 'goal_weight': 0.3}
-    planner = registry.make('grasp', model, horizon=horizon, noise_scale=0.0, samples=0, **config)
-    plan = planner.solve(problem, None, UNLIMITED)
-    states, actions = reference_iterations(
-        model,
-        problem,
-        line,
-        torch.zeros(horizon, 2, 2, dtype=torch.float64),
-        iterations=4,
-        rate=0.07,
-        alpha=0.6,
-        gamma=0.3,
-    )
-    assert plan.source == 'solve'
-    torch.testing.assert_close(plan.actions, actions, rtol=0, atol=1e-7)
-    torch.testing.assert_close(plan.iterate_states, states, rtol=0, atol=1e-7)
+def constant(planner, value):
+    return torch.full((planner.horizon, 2, 2), value)
 
 
-def test_the_default_pullback_is_the_gradient_with_the_states_cut(model):
-    problem = tiny_world.problem(model, dtype=torch.float64)
-    context = problem.context.unsqueeze(0)
-    actions = torch.randn(1, 2, 2, 2, dtype=torch.float64)
-    cotangent = torch.randn(1, 2, 2, dtype=torch.float64)
-    _, pullback = model.predict_with_vjp(context, actions)
-    given = pullback(cotangent)
-    for index in range(actions.numel()):
-        nudge = torch.zeros_like(actions).flatten()
-        nudge[index] = 1e-6
-        nudge = nudge.reshape(actions.shape)
-        slope = (model.predict(context, actions + nudge) - model.predict(context, actions - nudge))
-        expected = float((slope / 2e-6 * cotangent).sum())
-        assert float(given.flatten()[index]) == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize('name', ['grasp', 'cem', 'greedy'])
-@pytest.mark.parametrize('warm', [False, True])
-def test_every_planner_plans_towards_the_goal_within_the_limits(model, name, warm):
-    problem = tiny_world.problem(model, limits=tiny_world.limits([0.05, 0.04]))
-    planner = registry.make(name, model, **({'horizon': 10} if name == 'grasp' else {}))
-    warm_start = None
-    if warm:
-        slow = torch.full((planner.horizon, 2, 2), 0.1)
-        warm_start = WarmStart(actions=slow, states=None, incumbent=slow)
-    plan = planner.solve(problem, warm_start, UNLIMITED)
-    assert plan.actions.shape == (planner.horizon, 2, 2)
-    assert plan.iterate_states.shape == plan.rollout.shape == (planner.horizon, 2, 2)
-    flat = torch.cat((problem.previous_action[None], plan.actions.reshape(-1, 2)))
-    assert bool(((flat[1:] - flat[:-1]).abs() <= torch.tensor([0.05, 0.04]) + 1e-6).all())
-    still = torch.zeros(1, planner.horizon, 2, 2)
-    standing = plan_cost(model, problem.goal, rollout(model, problem, still), 1.0)
-    assert plan.cost < float(standing)
-
-
-@pytest.mark.parametrize('restarts', [1, 2, 5])
-def test_grasp_is_never_worse_than_the_warm_start_or_standing_still(model, restarts):
-    problem = tiny_world.problem(model, start=(0.5, 0.5), goal=(0.52, 0.5))
-    planner = registry.make('grasp', model, **tiny_world.GRASP, horizon=8, iterations=80)
-    good = planner.solve(problem, None, UNLIMITED)
-    warm_start = WarmStart(
-        actions=good.actions, states=good.iterate_states, incumbent=good.actions
-    )
-    # One iteration with a huge step spoils every iterate; the warm start must then be the answer.
-    wild = registry.make(
-        'grasp', model, horizon=8, iterations=1, action_rate=5.0, restarts=restarts
-    )
-    plan = wild.solve(problem, warm_start, UNLIMITED)
-    assert plan.cost <= good.cost + 1e-6
-    assert plan.source == 'incumbent'
-    assert torch.equal(plan.actions, good.actions)
-    there = tiny_world.problem(model, start=(0.5, 0.5), goal=(0.5, 0.5))
-    plan = wild.solve(there, None, UNLIMITED)
-    assert plan.source == 'safe_action'
-    assert not plan.actions.any()
-
-
-def test_the_same_problem_gives_the_same_plan_and_another_tick_another(model):
-    planner = registry.make('grasp', model, horizon=8, noise_scale=0.1, restarts=3)
-    problem = tiny_world.problem(model)
-    first, second = (planner.solve(problem, None, UNLIMITED) for _ in range(2))
-    assert torch.equal(first.actions, second.actions)
-    other = planner.solve(tiny_world.problem(model, tick=1), None, UNLIMITED)
-    assert not torch.equal(first.actions, other.actions)
-
-
-def test_without_noise_a_single_start_does_not_depend_on_the_tick(model):
-    planner = registry.make('grasp', model, horizon=8, noise_scale=0.0, samples=0)
-    plans = [
-        planner.solve(tiny_world.problem(model, tick=tick), None, UNLIMITED) for tick in (0, 7)
-    ]
-    assert torch.equal(plans[0].actions, plans[1].actions)
-
-
-def test_sync_lowers_the_terminal_cost_of_the_rollout(model):
-    problem = tiny_world.problem(model)
-    costs = []
-    for sync_every in (0, 5):
-        planner = registry.make(
-            'grasp',
-            model,
-            horizon=10,
-            iterations=10,
-            action_rate=0.0,
-            running_weight=0.0,
-            samples=0,
-            sync_every=sync_every,
-            sync_steps=5,
-        )
-        costs.append(planner.solve(problem, None, UNLIMITED).cost)
-    assert costs[1] < 0.8 * costs[0]
+def cost_of(model, problem, actions, running_weight=1.0):
+    latents = rollout(model, problem, actions[None])
+    return float(plan_cost(model, problem.goal, latents, running_weight))
 
 
 class TickingClock:
     """A clock that moves by a fixed time whenever it is read."""
 
-    def __init__(self, tick_sec: float) -> None:
-        self.now_sec = 0.0
-        self.tick_sec = tick_sec
+    def __init__(self, tick_sec):
+        self.now_sec, self.tick_sec = 0.0, tick_sec
 
-    def __call__(self) -> float:
+    def __call__(self):
         self.now_sec += self.tick_sec
         return self.now_sec
 
 
-@pytest.mark.parametrize('name', ['grasp', 'cem'])
+@pytest.mark.parametrize('name', ALL)
+@pytest.mark.parametrize('warm', [False, True])
+def test_a_plan_leads_towards_the_goal_within_bounds_and_rate_limit(model, name, warm):
+    problem = tiny_world.problem(
+        model, limits=tiny_world.limits([0.05, 0.04]), previous_action=torch.tensor([0.1, -0.1])
+    )
+    planner = make(name, model)
+    slow = constant(planner, 0.1)
+    warm_start = WarmStart(actions=slow, states=None, incumbent=slow / 2) if warm else None
+    plan = planner.solve(problem, warm_start, UNLIMITED)
+    assert plan.actions.shape == plan.iterate_actions.shape == (planner.horizon, 2, 2)
+    assert plan.iterate_states.shape == plan.rollout.shape == (planner.horizon, 2, 2)
+    for actions in (plan.actions, plan.iterate_actions):
+        flat = torch.cat((problem.previous_action[None], actions.reshape(-1, 2)))
+        assert bool((flat[1:].abs() <= torch.tensor([0.3, 0.2]) + 1e-6).all())
+        assert bool((flat.diff(dim=0).abs() <= torch.tensor([0.05, 0.04]) + 1e-6).all())
+    still = torch.zeros(planner.horizon, 2, 2)
+    weight = planner.config.running_weight
+    assert plan.cost == pytest.approx(cost_of(model, problem, plan.actions, weight), abs=1e-5)
+    assert plan.cost < cost_of(model, problem, still, weight)
+    torch.testing.assert_close(plan.rollout, rollout(model, problem, plan.actions[None])[0])
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_the_same_problem_gives_the_same_plan(model, name):
+    problem = tiny_world.problem(model, tick=5)
+    first, second = (make(name, model).solve(problem, None, UNLIMITED) for _ in range(2))
+    assert torch.equal(first.actions, second.actions)
+    assert torch.equal(first.iterate_states, second.iterate_states)
+
+
+@pytest.mark.parametrize('name', ['cem', 'icem', 'mppi', 'greedy', 'latco', 'gradient'])
+def test_another_tick_or_seed_draws_other_numbers(model, name):
+    def costs(seed, tick):
+        planner = make(name, model, seed=seed)
+        return planner.solve(tiny_world.problem(model, tick=tick), None, UNLIMITED).branches.costs
+
+    assert not torch.equal(costs(0, 0), costs(0, 1))
+    assert not torch.equal(costs(0, 0), costs(1, 0))
+
+
+@pytest.mark.parametrize('name', ADJUSTABLE)
 def test_a_deadline_ends_a_solve_between_iterations_with_a_plan(model, name):
-    planner = registry.make(name, model, iterations=100)
+    planner = make(name, model, iterations=1000)
     problem = tiny_world.problem(model)
-    plan = planner.solve(problem, None, Deadline(0.2, clock=TickingClock(0.01)))
-    assert 1 <= plan.iterations < 20
+    plan = planner.solve(problem, None, Deadline(0.5, clock=TickingClock(0.01)))
+    assert 2 <= plan.iterations < 50
     assert plan.stopped == 'deadline'
     assert torch.isfinite(plan.actions).all()
-    assert planner.solve(problem, None, UNLIMITED).stopped == 'iterations'
+    late = planner.solve(problem, None, Deadline(-1.0, clock=TickingClock(0.01)))
+    assert late.iterations == 1
+    assert torch.isfinite(late.actions).all()
+    full = make(name, model, iterations=2).solve(problem, None, UNLIMITED)
+    assert (full.iterations, full.stopped) == (2, 'iterations')
 
 
-@pytest.mark.parametrize('name', ['grasp', 'cem'])
-def test_a_model_that_is_not_finite_raises_and_a_bad_warm_start_does_not_win(model, name):
+class SlowModel(tiny_world.TinyModel):
+    """Every call takes ten seconds of a clock that nothing else moves."""
+
+    clock_sec = 0.0
+
+    def rollout(self, context, actions):
+        self.clock_sec += 10.0
+        return super().rollout(context, actions)
+
+    def predict(self, context, actions):
+        self.clock_sec += 10.0
+        return super().predict(context, actions)
+
+
+@pytest.mark.parametrize('name', ADJUSTABLE)
+def test_the_rollout_of_the_answer_is_within_the_deadline_too(name):
+    slow = SlowModel(tiny_world.CARD)
+    planner = make(name, slow, iterations=1000)
+    problem = tiny_world.problem(slow)
+    for solve in range(3):
+        expires_sec = slow.clock_sec + 3000.0
+        plan = planner.solve(problem, None, Deadline(expires_sec, clock=lambda: slow.clock_sec))
+        assert plan.iterations > 2
+        if solve:  # the first cannot know what its end costs
+            assert slow.clock_sec <= expires_sec
+
+
+@pytest.mark.parametrize('name', RANKED)
+def test_who_ranks_is_never_worse_than_the_shifted_plan_or_standing_still(model, name):
+    problem = tiny_world.problem(model, start=(0.5, 0.5), goal=(0.52, 0.5))
+    thorough = registry.make('gradient', model, horizon=8, iterations=200, action_rate=0.03)
+    good = thorough.solve(problem, None, UNLIMITED)
+    # One iteration far from anything good: only what it was handed can be the answer.
+    wild = {'iterations': 1}
+    settings = registry.settings_of(name)
+    wild |= {'action_rate': 5.0} if 'action_rate' in settings else {'noise_scale': 5.0}
+    planner = make(name, model, **RANKED[name], **wild)
+    far = constant(planner, 0.3)
+    warm_start = WarmStart(actions=far, states=None, incumbent=good.actions)
+    plan = planner.solve(problem, warm_start, UNLIMITED)
+    assert plan.cost <= good.cost + 1e-6
+    torch.testing.assert_close(plan.actions, good.actions)
+    there = tiny_world.problem(model, start=(0.5, 0.5), goal=(0.5, 0.5))
+    plan = planner.solve(there, None, UNLIMITED)
+    assert not plan.actions.any()
+
+
+@pytest.mark.parametrize('name', ADJUSTABLE)
+def test_a_warm_start_saves_work(model, name):
     problem = tiny_world.problem(model)
-    planner = registry.make(name, model, horizon=4)
+    once = make(name, model, iterations=1)
+    cold = once.solve(problem, None, UNLIMITED)
+    plan = cold
+    for tick in range(1, 6):
+        warm = shift(plan, elapsed_steps=0, horizon=once.horizon, goal=problem.goal)
+        plan = once.solve(replace(problem, tick=tick), warm, UNLIMITED)
+    assert plan.cost < cold.cost - 0.05
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_a_model_that_is_not_finite_raises(model, name):
+    problem = tiny_world.problem(model)
     with pytest.raises(SolveError, match='finite'):
-        planner.solve(replace(problem, goal=problem.goal * math.nan), None, UNLIMITED)
-    nan = torch.full((4, 2, 2), math.nan)
-    broken = WarmStart(actions=nan, states=None, incumbent=nan)
-    if name == 'grasp':
-        plan = planner.solve(problem, broken, UNLIMITED)
-        assert torch.isfinite(plan.actions).all()
-    else:
-        with pytest.raises(SolveError):
-            planner.solve(problem, broken, UNLIMITED)
+        make(name, model).solve(replace(problem, goal=problem.goal * math.nan), None, UNLIMITED)
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_a_warm_start_that_is_not_finite_never_gives_a_plan_that_is_not(model, name):
+    planner = make(name, model)
+    nan = constant(planner, math.nan)
+    try:
+        warm_start = WarmStart(actions=nan, states=None, incumbent=nan)
+        plan = planner.solve(tiny_world.problem(model), warm_start, UNLIMITED)
+    except SolveError:
+        return
+    assert torch.isfinite(plan.actions).all()
+    assert torch.isfinite(plan.iterate_states).all()
+
+
+@pytest.mark.parametrize(
+    ('name', 'settings', 'reason'),
+    [
+        ('cem', {'samples': 6, 'elites': 4}, r'elites \+ 3'),
+        ('cem', {'return_best': 2}, 'return_best'),
+        ('icem', {'samples': 9, 'elites': 10}, 'elites'),
+        ('icem', {'keep_fraction': 1.5}, 'keep_fraction'),
+        ('icem', {'decay': 0.5}, 'decay'),
+        ('icem', {'momentum': 1.0}, 'momentum'),
+        ('icem', {'return_best': -1}, 'return_best'),
+        ('mppi', {'temperature': 0.0}, 'temperature'),
+        ('mppi', {'noise_decay': 0.0}, 'noise_decay'),
+        ('mppi', {'samples': 2}, 'samples'),
+        ('gradient', {'action_rate': math.nan}, 'action_rate'),
+        ('latco', {'tolerance': 0.0}, 'tolerance'),
+        ('latco', {'price': -1.0}, 'price'),
+        ('unlifted', {'sync_steps': 0}, 'sync_steps'),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(model, name, settings, reason):
+    with pytest.raises(ConfigError, match=reason):
+        registry.make(name, model, **settings)
 
 
 sequences = st.lists(
@@ -261,31 +270,3 @@ def test_the_registry_names_what_is_wrong(model):
             registry.make('grasp', model, **{setting: value})
     with pytest.raises(ConfigError, match='samples'):
         registry.make('cem', model, samples=5, elites=4)
-
-
-def test_samples_find_the_way_that_no_descent_leads_to(model):
-    """The cheapest sample competes, comes back as the shifted plan, and seeds the restarts."""
-    problem = tiny_world.problem(model)
-    quiet = {'horizon': 10, 'iterations': 1, 'action_rate': 0.0, 'noise_scale': 0.0}
-    costs = []
-    for samples in (0, 8, 64):
-        planner = registry.make('grasp', model, samples=samples, **quiet)
-        costs.append(planner.solve(problem, None, UNLIMITED).cost)
-    assert costs[2] < costs[1] < costs[0]
-
-
-def test_restarts_begin_at_the_cheapest_samples_on_their_own_rollouts(model):
-    problem = tiny_world.problem(model)
-    size = {'horizon': 6, 'spread': 0.5, 'running_weight': 1.0}
-    random = generator(model.device, seed=0, tick=0)
-    drawn = draw_samples(model, problem, None, random, count=9, **size)
-    assert torch.equal(drawn.costs, drawn.costs.sort().values)
-    torch.testing.assert_close(drawn.rollouts, rollout(model, problem, drawn.actions))
-    random = generator(model.device, seed=0, tick=0)
-    start = starts(model, problem, None, random, restarts=4, samples=9, **size)
-    assert torch.equal(start.actions[1:], drawn.actions[:3])
-    assert torch.equal(start.latents[1:, 2:-1], drawn.rollouts[:3, :-1])
-    assert torch.equal(start.latents[:, -1], problem.goal.expand(4, 2, 2))
-    assert torch.equal(start.best_sample, drawn.actions[:1])
-    with pytest.raises(ConfigError, match='restarts - 1 = 3'):
-        registry.make('grasp', model, restarts=4, samples=2)
