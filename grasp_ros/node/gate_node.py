@@ -79,12 +79,11 @@ class GateNode(Node):
         age_sec = math.nan
         if not math.isnan(stamp_sec(message.header.stamp)):
             age_sec = 1e-9 * self.get_clock().now().nanoseconds - stamp_sec(message.header.stamp)
-        gid = info.get('publisher_gid')
         reason = self._gate.accept(
             messages.command(message),
             now_sec=now_sec,
             age_sec=age_sec,
-            source=None if gid is None else bytes(gid['data']),
+            source=messages.publisher_of(info),
             sequence=info.get('publication_sequence_number'),
         )
         if not reason:

@@ -26,7 +26,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 
 from grasp_ros.errors import GraspError
-from grasp_ros.node import settings, tables
+from grasp_ros.node import messages, settings, tables
 from grasp_ros.node.camera import Camera
 from grasp_ros.node.goals import Goal, GoalServer
 from grasp_ros.node.parameter_server import ParameterServer
@@ -148,7 +148,9 @@ class MpcNode(LifecycleNode):
         values = self._settings.values
         controller = settings.build_controller(values)
         card = controller.model.card
-        self._camera = Camera(card, now_ns=self._now_ns, logger=self.get_logger())
+        self._camera = Camera(
+            card, now_ns=self._now_ns, logger=self.get_logger(), on_set_back=self._start_over
+        )
         self._outputs = Publishers(
             self,
             model=controller.model,
@@ -186,11 +188,11 @@ class MpcNode(LifecycleNode):
             self.get_logger().error(f'the solver does not return after {_STOP_SEC} s')
         return stopped
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, message: Image, info: Mapping[str, Any]) -> None:
         worker = self._worker
         if worker is None:
             return
-        arrival = self._camera.take(message)
+        arrival = self._camera.take(message, messages.publisher_of(info))
         if arrival is not None:
             worker.offer_frame(arrival)
 
@@ -205,6 +207,10 @@ class MpcNode(LifecycleNode):
             self._worker.cancel(goal)
 
     def _on_jump(self, jump: TimeJump) -> None:
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Forget what was stamped by a clock that has been set back since."""
         if self._worker is not None:
             self.get_logger().warning('the clock jumped back: frames and plan are dropped')
             self._camera.forget()

@@ -63,6 +63,10 @@ class SimNode(Node):
         self.create_service(RenderGoal, 'render_goal', self._on_render_goal)
         self.create_timer(1.0 / values['sim.rate'], self._on_frame, clock=spin.STEADY_CLOCK)
 
+    def send_image(self, image: Image) -> None:
+        """Publish a picture, stamped with the present time."""
+        self._image_publisher.publish(image)
+
     def _on_frame(self) -> None:
         self._advance()
         stamp = self.get_clock().now().to_msg()
@@ -71,7 +75,7 @@ class SimNode(Node):
         image.header.stamp = stamp
         image.header.frame_id = CAMERA_FRAME
         images.fill(image, self._world.render())
-        self._image_publisher.publish(image)
+        self.send_image(image)
         self._camera_info.header.stamp = stamp
         self._info_publisher.publish(self._camera_info)
         velocity = (*self._world.velocity, 0.0, 0.0, 0.0, 0.0)

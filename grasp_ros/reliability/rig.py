@@ -89,27 +89,40 @@ class Rig:
         self.heard: dict[str, deque] = defaultdict(lambda: deque(maxlen=5000))
         self._clients: dict[str, Any] = {}
         self._goals = ActionClient(client, DriveToGoalImage, f'{namespace}/drive_to_goal_image')
-        for topic, kind in TOPICS.items():
-            # rclpy asks a callback for its signature, which deque.append has not.
+        # rclpy asks a callback for its signature, which deque.append has not.
+        self._subscriptions = [
             client.create_subscription(
                 kind, f'{namespace}/{topic}', partial(self._hear, topic), 50
             )
+            for topic, kind in TOPICS.items()
+        ]
 
-    def start(self, node: str, **parameters: Any) -> NodeProcess:
+    def start(self, node: str, *, module: str = '', **parameters: Any) -> NodeProcess:
         """Start a node, or start it again.
 
+        :param node: its name
+        :param module: that runs it, where that is not the node's own
         :param parameters: with ``__`` for each dot of their names
         """
         log = self.folder / f'{self.namespace.strip("/")}_{node}.log'
         self.processes[node] = NodeProcess(
-            node, log=log, env=self.env, namespace=self.namespace, parameters=_dotted(parameters)
+            module or node,
+            log=log,
+            env=self.env,
+            namespace=self.namespace,
+            parameters=_dotted(parameters),
         )
         return self.processes[node]
 
     def close(self) -> None:
-        """Stop all nodes."""
+        """Stop all nodes, and listen no more."""
         for process in reversed(self.processes.values()):
             process.stop()
+        for subscription in self._subscriptions:
+            self.client.destroy_subscription(subscription)
+        for client in self._clients.values():
+            self.client.destroy_client(client)
+        self._goals.destroy()
 
     def wait_for(
         self, condition: Callable[[], Any], what: str, limit_sec: float = LIMIT_SEC

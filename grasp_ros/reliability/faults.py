@@ -1,0 +1,8 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""All fault scenarios, by importing the modules that register them."""
+
+from grasp_ros.reliability import camera_faults  # noqa: F401
+from grasp_ros.reliability.scenario import SCENARIOS
+
+__all__ = ['SCENARIOS']
