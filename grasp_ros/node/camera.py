@@ -34,6 +34,11 @@ class Camera:
         self._reason = ''
         self.rejected = 0
 
+    @property
+    def reason(self) -> str:
+        """Why the newest image was refused; empty when it was taken."""
+        return self._reason
+
     def take(self, message) -> Arrival | None:
         """A ``sensor_msgs/Image`` as a frame; None, counted and logged, when it is none."""
         arrived_sec, now_ns = time.monotonic(), self._now_ns()
