@@ -28,7 +28,8 @@ from std_srvs.srv import SetBool
 
 from grasp_ros.control.gate import Gate, GateConfig, GateOutput, GateReason, GateState
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import messages, tables
+from grasp_ros.node import health, messages, tables
+from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
 
@@ -38,7 +39,8 @@ _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class GateNode(Node):
-    """Subscribes ``action``, publishes ``cmd_vel`` and ``gate_status``, serves ``enable``."""
+    """Subscribes ``action``; publishes ``cmd_vel``, ``gate_status`` and ``/diagnostics``; serves
+    ``enable``."""
 
     def __init__(self) -> None:
         super().__init__('gate_node')
@@ -64,6 +66,8 @@ class GateNode(Node):
         # On a steady clock: the watchdog must not stop with the simulator's clock.
         period_sec = 1.0 / values['gate.rate']
         self.create_timer(period_sec, self._step, clock=spin.STEADY_CLOCK)
+        self._step()
+        self._diagnostics = Diagnostics(self, self._judge)
 
     def shut_down(self) -> None:
         """Send zero velocity and say so."""
@@ -99,7 +103,8 @@ class GateNode(Node):
         return response
 
     def _step(self) -> None:
-        self._publish(self._gate.step(time.monotonic()))
+        self._output = self._gate.step(time.monotonic())
+        self._publish(self._output)
 
     def _publish(self, output: GateOutput) -> None:
         now = self.get_clock().now().to_msg()
@@ -115,6 +120,9 @@ class GateNode(Node):
         if changed or time.monotonic() - self._status_sec >= STATUS_PERIOD_SEC:
             self._status_sec = time.monotonic()
             self._publish_status(output, now)
+
+    def _judge(self) -> Mapping[str, health.Health]:
+        return {'gate': health.of_gate(self._gate, self._output)}
 
     def _publish_status(self, output: GateOutput, now) -> None:
         message = GateStatus(command_stamp=self._command_stamp)
