@@ -194,9 +194,9 @@ def test_a_stop_that_nobody_asked_for_is_an_error_with_the_reason(clock, status)
     ticks = Ticks(clock)
     ticks.tick(status, detail='because')
     health = ticks.judge('solver')
-    drives = status in (TickStatus.SOLVED, TickStatus.IN_BLOCK)
-    expected = OK if drives or status is TickStatus.NO_GOAL else ERROR
-    assert health.level is (WARN if status is TickStatus.PREVIOUS_PLAN else expected)
+    expected = dict.fromkeys((TickStatus.SOLVED, TickStatus.IN_BLOCK, TickStatus.NO_GOAL), OK)
+    expected |= dict.fromkeys((TickStatus.PREVIOUS_PLAN, TickStatus.CLOCK_STANDS), WARN)
+    assert health.level is expected.get(status, ERROR)
     assert status.value in health.text and 'because' in health.text
     for _ in range(11):
         ticks.tick()

@@ -50,6 +50,7 @@ class TickStatus(enum.Enum):
     STALE_IMAGE = 'safe command: the newest image is too old'
     NO_GOAL = 'safe command: no goal is set'
     SOLVER_FAILED = 'safe command: the solve failed and no plan is left'
+    CLOCK_STANDS = 'safe command: the simulated clock stands still'
 
 
 @dataclass(frozen=True)

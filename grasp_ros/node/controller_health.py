@@ -26,6 +26,7 @@ _LEVELS = {
     TickStatus.SOLVED: Level.OK,
     TickStatus.IN_BLOCK: Level.OK,
     TickStatus.NO_GOAL: Level.OK,
+    TickStatus.CLOCK_STANDS: Level.WARN,
     TickStatus.PREVIOUS_PLAN: Level.WARN,
 }
 

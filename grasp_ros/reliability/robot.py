@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -31,6 +32,7 @@ DEFAULTS = parameters.defaults([p for table in tables.TABLES.values() for p in t
 PERIOD_SEC = 0.1  # T of the shipped models
 IMAGE_TIMEOUT_SEC = DEFAULTS['control.image_timeout_sec']
 COMMAND_TIMEOUT_SEC = DEFAULTS['gate.command_timeout_sec']
+OK, WARN, ERROR = 0, 1, 2  # of diagnostics
 GATE_PERIOD_SEC = 1.0 / DEFAULTS['gate.rate']
 WAITING = (SolverStatistics.NO_GOAL, SolverStatistics.GOAL_REACHED)
 
@@ -70,9 +72,17 @@ class Robot(Rig):
         )
         self._changed: dict[str, set[str]] = {}
         self._log_marks: dict[str, int] = {}
+        self._diagnostics = client.create_subscription(
+            DiagnosticArray, '/diagnostics', self._hear_diagnostics, 50
+        )
         self._goal: Any = None
         self._camera: Any = None
         self._moving_sec = -math.inf
+
+    def close(self) -> None:
+        """Stop all nodes, and listen no more."""
+        super().close()
+        self.client.destroy_subscription(self._diagnostics)
 
     # What is done to it
 
@@ -270,6 +280,20 @@ class Robot(Rig):
             raise PromiseBroken(f'{node} has logged "{text}" {count()} times, not {times}')
         return f'log "{text}"'
 
+    def diagnosed(self, part: str, level: int, text: str) -> str:
+        """That ``/diagnostics`` has shown a part on a level with a text since it was normal."""
+        heard = self.heard['diagnostics']
+
+        def found() -> bool:
+            return any(
+                s.name.endswith(f': {part}') and s.level == bytes([level]) and text in s.message
+                for s in heard
+            )
+
+        what = f'diagnostic {part} {("OK", "WARN", "ERROR")[level]}'
+        self.wait_for(found, f'{what} "{text}"')
+        return what
+
     def log(self, node: str) -> str:
         """What a node has written since the robot was normal."""
         return self.processes[node].log_text()[self._log_marks.get(node, 0) :]
@@ -289,6 +313,10 @@ class Robot(Rig):
         # Simulated time may jump: what is judged by the order of stamps is then left out.
         if topic == 'cmd_vel' or not self.is_simulated:
             self.watcher.hear(topic, message)
+
+    def _hear_diagnostics(self, message: DiagnosticArray) -> None:
+        own = f'{self.namespace}/'
+        self.heard['diagnostics'] += [s for s in message.status if s.name.startswith(own)]
 
     def _normal(self, node: str, name: str) -> Any:
         return self.parts[node].parameters.get(name, DEFAULTS.get(name.replace('__', '.')))
