@@ -253,6 +253,10 @@ class Controller:
                 latent, innovation = self._perceive(frame)
             except ObservationError as error:
                 self._step += 1
+                # What cannot be read is no better than what has not come.
+                seen_sec = -math.inf if self._frame_stamp_sec is None else self._frame_stamp_sec
+                if now_sec - seen_sec > self.config.image_timeout_sec:
+                    return replace(self._safe(TickStatus.SOLVER_FAILED), detail=str(error))
                 return self._go_on(str(error))
         else:
             self._step += 1

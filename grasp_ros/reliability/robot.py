@@ -304,6 +304,11 @@ class Robot(Rig):
 
     def verdict(self) -> tuple[int, list[str]]:
         """How many commands the gate has sent since the last verdict, and what was wrong."""
+        gate = self.processes.get('gate_node')
+        if gate is not None and gate.is_running and self.heard['cmd_vel']:
+            # What the gate said of the newest command may still be on its way.
+            newest_sec = at_sec(self.heard['cmd_vel'][-1])
+            self.first('gate_status', after_sec=newest_sec, what='a status of the gate')
         checked = self.watcher.checked
         faults = self.watcher.verdict()
         return self.watcher.checked - checked, faults
