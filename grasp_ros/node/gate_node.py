@@ -23,12 +23,11 @@ from geometry_msgs.msg import TwistStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_srvs.srv import SetBool
 
 from grasp_ros.control.gate import Gate, GateConfig, GateOutput, GateReason, GateState
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import health, messages, tables
+from grasp_ros.node import health, messages, qos, tables
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
@@ -52,15 +51,14 @@ class GateNode(Node):
         self._command_stamp = messages.to_time(0)
         self._shown: tuple[GateState, GateReason] | None = None
         self._status_sec = -math.inf
-        options = QoSOverridingOptions.with_default_policies()
         self._command_publisher = self.create_publisher(
-            TwistStamped, 'cmd_vel', _NEWEST, qos_overriding_options=options
+            TwistStamped, 'cmd_vel', _NEWEST, **qos.publisher(self, 'cmd_vel')
         )
         self._status_publisher = self.create_publisher(
-            GateStatus, 'gate_status', 10, qos_overriding_options=options
+            GateStatus, 'gate_status', 10, **qos.publisher(self, 'gate_status')
         )
         self.create_subscription(
-            TwistStamped, 'action', self._on_action, _NEWEST, qos_overriding_options=options
+            TwistStamped, 'action', self._on_action, _NEWEST, **qos.subscription(self, 'action')
         )
         self.create_service(SetBool, 'enable', self._on_enable)
         # On a steady clock: the watchdog must not stop with the simulator's clock.

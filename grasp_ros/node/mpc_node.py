@@ -22,11 +22,10 @@ from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 
 from grasp_ros.errors import GraspError
-from grasp_ros.node import messages, settings, tables
+from grasp_ros.node import messages, qos, settings, tables
 from grasp_ros.node.camera import Camera
 from grasp_ros.node.controller_health import PARTS, ControllerHealth
 from grasp_ros.node.diagnostics import Diagnostics
@@ -200,7 +199,7 @@ class MpcNode(LifecycleNode):
             'image_raw',
             self._on_image,
             newest,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            **qos.subscription(self, 'image_raw'),
         )
         self._controller = controller
 

@@ -2,7 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """All fault scenarios, by importing the modules that register them."""
 
-from grasp_ros.reliability import camera_faults, goal_faults, solver_faults  # noqa: F401
+from grasp_ros.reliability import (  # noqa: F401
+    camera_faults,
+    gate_faults,
+    goal_faults,
+    solver_faults,
+)
 from grasp_ros.reliability.scenario import SCENARIOS
 
 __all__ = ['SCENARIOS']

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -118,6 +119,7 @@ class Robot(Rig):
             self.wait_for_next(
                 'gate_status', lambda s: s.state == GateStatus.PASSING, 'commands to pass'
             )
+        self.watcher.limits.deceleration = 0.0
         if self._camera is not None:
             self.client.destroy_subscription(self._camera)
             self._camera = None
@@ -280,6 +282,11 @@ class Robot(Rig):
             raise PromiseBroken(f'{node} has logged "{text}" {count()} times, not {times}')
         return f'log "{text}"'
 
+    def logged_sec(self, node: str, text: str) -> float:
+        """When a node first wrote something since the robot was normal, ROS time."""
+        line = next(line for line in self.log(node).splitlines() if text in line)
+        return float(re.search(r'\[(\d+\.\d+)\]', line)[1])
+
     def diagnosed(self, part: str, level: int, text: str) -> str:
         """That ``/diagnostics`` has shown a part on a level with a text since it was normal."""
         heard = self.heard['diagnostics']
@@ -305,7 +312,8 @@ class Robot(Rig):
     def verdict(self) -> tuple[int, list[str]]:
         """How many commands the gate has sent since the last verdict, and what was wrong."""
         gate = self.processes.get('gate_node')
-        if gate is not None and gate.is_running and self.heard['cmd_vel']:
+        is_up = gate is not None and gate.is_running and not self.is_simulated
+        if is_up and self.heard['cmd_vel']:
             # What the gate said of the newest command may still be on its way.
             newest_sec = at_sec(self.heard['cmd_vel'][-1])
             self.first('gate_status', after_sec=newest_sec, what='a status of the gate')
