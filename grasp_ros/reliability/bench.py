@@ -30,6 +30,8 @@ ROBOTS: dict[str, tuple[Part, ...]] = {
     'robot': (Part('sim_node', WORLD), _gate('robot'), Part('mpc_node')),
     # A controller whose solver and model can be made to fail; the others run the product's own.
     'solver': (Part('sim_node', WORLD), _gate('solver'), Part('mpc_node', CONTROLLER)),
+    # For what needs processes of its own.
+    'none': (),
     # The scenario is the controller.
     'gate': (_gate('gate'),),
     # A controller that nothing has been configured in, without a camera.

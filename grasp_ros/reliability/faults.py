@@ -4,8 +4,12 @@
 
 from grasp_ros.reliability import (  # noqa: F401
     camera_faults,
+    clock_faults,
     gate_faults,
     goal_faults,
+    model_faults,
+    parameter_faults,
+    process_faults,
     solver_faults,
 )
 from grasp_ros.reliability.scenario import SCENARIOS

@@ -28,7 +28,8 @@ from grasp_ros.node.sim_node import SimNode
 CLOCK_PERIOD_SEC = 0.01
 FLOOD_PERIOD_SEC = 0.001
 LOW_RATE = 6  # of so many frames one is left
-FAST = 5.0
+FAST = 2.0
+FORWARD_SEC = 60.0
 START_SEC = 1000.0
 
 
@@ -146,7 +147,7 @@ class FaultyWorld(SimNode):
     """``sim_node`` with the parameters `fault` and `clock`.
 
     `fault` is empty, ``flood`` or a name out of :data:`FAULTS`. `clock` is one of :data:`CLOCKS`
-    and works with ``use_sim_time`` alone: ``forward`` jumps by 60 s, ``reset`` starts anew.
+    and works with ``use_sim_time`` alone: ``forward`` jumps by a minute, ``reset`` starts anew.
     """
 
     def __init__(self) -> None:
@@ -199,7 +200,7 @@ class FaultyWorld(SimNode):
             elif parameter.name == 'clock':
                 self._clock_mode = parameter.value
                 if parameter.value == 'forward':
-                    self._simulated_sec += 60.0
+                    self._simulated_sec += FORWARD_SEC
                 elif parameter.value == 'reset':
                     self._simulated_sec = START_SEC
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +29,7 @@ from grasp_ros.reliability.scenario import PromiseBroken, require
 from grasp_ros.reliability.watcher import DRIVING, Limits, Watcher
 
 LEFT, RIGHT = (0.25, 0.3), (0.75, 0.3)
-MOVING = 0.05  # m/s, slower than any command on the way
+MOVING = 0.01  # m/s, slower than any command on the way, at a tenth of the speed too
 DEFAULTS = parameters.defaults([p for table in tables.TABLES.values() for p in table])
 PERIOD_SEC = 0.1  # T of the shipped models
 IMAGE_TIMEOUT_SEC = DEFAULTS['control.image_timeout_sec']
@@ -179,6 +180,11 @@ class Robot(Rig):
         self.watcher.goal_ended(self.now_sec())
         return self.result(handle)[1]
 
+    def forget_goal(self) -> None:
+        """The goal has ended with the controller's process; another one counts anew."""
+        self._goal = None
+        self.watcher.controller_ended(self.now_sec())
+
     def set_off(self) -> Any:
         """Send a goal in the other room, wait until the robot moves; the goal's handle."""
         handle = self.send_goal(self.goal_image(*RIGHT))
@@ -208,7 +214,10 @@ class Robot(Rig):
     # What is seen of it
 
     def now_sec(self) -> float:
-        """ROS time, in which the nodes stamp their messages; without meaning where simulated."""
+        """ROS time, in which the nodes stamp their messages; where simulated, as last heard."""
+        if self.is_simulated:
+            heard = self.heard['cmd_vel']
+            return at_sec(heard[-1]) if heard else -math.inf
         return 1e-9 * self.client.get_clock().now().nanoseconds
 
     def first(
@@ -268,6 +277,15 @@ class Robot(Rig):
         start_sec = self.now_sec()
         self.wait_for(lambda: self.now_sec() > start_sec + seconds, 'the time to pass')
         return start_sec
+
+    def wait(self, seconds: float) -> None:
+        """Listen for a while of real time."""
+        until_sec = time.monotonic() + seconds
+        self.wait_for(lambda: time.monotonic() > until_sec, 'the time to pass')
+
+    def simulated_sec(self) -> float:
+        """The newest stamp of the robot's ground truth: the time of its simulator."""
+        return at_sec(self.wait_for_next('ground_truth/pose'))
 
     def logged(self, node: str, text: str, *, times: int = 1) -> str:
         """That a node has written something since the robot was normal, so many times.

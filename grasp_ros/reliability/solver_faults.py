@@ -61,7 +61,7 @@ def nan_latents(robot: Robot) -> Reaction:
 )  # fmt: skip
 def nan_predictions(robot: Robot) -> Reaction:
     robot.set_off()
-    before = robot.heard['solver_statistics'][-1].solver_failures
+    before = robot.first('solver_statistics', drives).solver_failures
     start_sec = robot.now_sec()
     robot.change(fault='nan_prediction')
     stop_sec = robot.stop(after_sec=start_sec)
@@ -84,7 +84,7 @@ def late_solves(robot: Robot) -> Reaction:
     robot.set_off()
     robot.change(fault='late')
     robot.watch(2 * PERIOD_SEC)
-    before = robot.heard['solver_statistics'][-1]
+    before = robot.first('solver_statistics', drives, after_sec=robot.now_sec())
     start_sec = robot.watch(1.3)
     reports = robot.between('solver_statistics', start_sec, start_sec + 1.3)
     solved = [r for r in reports if r.status == SolverStatistics.SOLVED]
@@ -103,7 +103,7 @@ def late_solves(robot: Robot) -> Reaction:
 )  # fmt: skip
 def stalled(robot: Robot) -> Reaction:
     robot.set_off()
-    before = robot.heard['solver_statistics'][-1]
+    before = robot.first('solver_statistics', drives, after_sec=robot.now_sec())
     controller = robot.processes['mpc_node']
     controller.send_signal(signal.SIGSTOP)
     try:
@@ -111,7 +111,7 @@ def stalled(robot: Robot) -> Reaction:
     finally:
         back_sec = robot.now_sec()
         controller.send_signal(signal.SIGCONT)
-    reaction = _stopped_by_gate(robot, back_sec)
+    reaction = stopped_by_gate(robot, back_sec)
     robot.first('cmd_vel', moves, after_sec=back_sec, what='motion')
     robot.watch(5 * PERIOD_SEC)
     ticks = robot.between('solver_statistics', back_sec, back_sec + 5 * PERIOD_SEC)
@@ -122,7 +122,8 @@ def stalled(robot: Robot) -> Reaction:
     return Reaction(reaction.seconds, (*reaction.seen, 'statistics ticks_skipped'))
 
 
-def _stopped_by_gate(robot: Robot, before_sec: float) -> Reaction:
+def stopped_by_gate(robot: Robot, before_sec: float) -> Reaction:
+    """That the gate stopped the robot when commands stopped coming, before a time."""
     stopped = robot.gate(GateStatus.REASON_COMMAND_TIMEOUT)
     sent = [c for c in robot.heard['action'] if at_sec(c) < min(before_sec, at_sec(stopped))]
     last_sec = at_sec(sent[-1])
@@ -139,7 +140,7 @@ def _stopped_by_gate(robot: Robot, before_sec: float) -> Reaction:
 def stuck(robot: Robot) -> Reaction:
     robot.set_off()
     robot.change(fault='stuck')
-    reaction = _stopped_by_gate(robot, math.inf)
+    reaction = stopped_by_gate(robot, math.inf)
     require(robot.get_parameter('planner.horizon') == 40, 'the node stays answerable')
     shown = robot.diagnosed('solver', ERROR, 'the solver does not return')
     freed_sec = robot.now_sec()

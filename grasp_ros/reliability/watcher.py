@@ -53,6 +53,7 @@ class Watcher:
     checked: int = 0
     _armed: list[tuple[float, bool]] = field(default_factory=list)
     _goals: list[tuple[float, float, bool]] = field(default_factory=list)
+    _controller_sec: float = -math.inf
 
     def hear(self, topic: str, message: Any) -> None:
         """Take a message."""
@@ -75,6 +76,11 @@ class Watcher:
     def goal_ended(self, at_sec: float) -> None:
         """A cancel was accepted, or a result has come, of the newest goal."""
         self._goals.append((at_sec, at_sec, False))
+
+    def controller_ended(self, at_sec: float) -> None:
+        """The controller's process has ended; another one numbers its goals anew."""
+        self.goal_ended(at_sec)
+        self._controller_sec = at_sec
 
     def verdict(self) -> list[str]:
         """What must not have been sent since the last verdict; empty when all was well."""
@@ -125,7 +131,8 @@ class Watcher:
         reports = sorted(self.reports, key=_time)
         for n, (sent_sec, answered_sec, is_new) in enumerate(self._goals):
             until_sec = self._goals[n + 1][0] if n + 1 < len(self._goals) else math.inf
-            old = max((r.goal_id for r in reports if _time(r) < sent_sec), default=-1)
+            known = (r.goal_id for r in reports if self._controller_sec < _time(r) < sent_sec)
+            old = max(known, default=-1)
             for report in reports:
                 if report.status in DRIVING and answered_sec < _time(report) < until_sec:
                     if not is_new or report.goal_id <= old:
