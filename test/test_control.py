@@ -248,7 +248,8 @@ def test_plans_are_made_before_the_frame_and_reach_the_goal(planner, updates):
 
 def test_with_an_exact_model_a_plan_made_ahead_is_the_plan_made_after_the_frame():
     commands = []
-    for config in (ControllerConfig(), ControllerConfig(schedule='ahead', feedback_updates=0)):
+    for config in (ControllerConfig(schedule='after_frame'),
+                       ControllerConfig(schedule='ahead', feedback_updates=0)):
         controller = make_controller(config=config, noise_scale=0.0)
         record = drive_ahead(controller, tiny_world.Plant((0.2, 0.3)), 20)
         commands.append(np.stack([tick.action for tick in record]))

@@ -6,9 +6,9 @@ A plan is made once a model step, warm-started from the previous plan moved by t
 that really elapsed. Its first block, k commands, is sent in order. There are two schedules:
 
 - ``after_frame``: encode the frame, solve, send. Image to action takes as long as a solve.
-- ``ahead``: solve between two frames, from the latent that the model predicts for the next one
-  (preparation); when the frame is there, correct the first action alone (feedback). Where no
-  preparation fits the frame that came, for example after a lost one, the solve follows the frame.
+- ``ahead``, the default: solve between two frames, from the latent that the model predicts for
+  the next one (preparation); when the frame is there, correct the first action alone (feedback).
+  Where no preparation fits the frame that came, as after a lost one, the solve follows the frame.
 
 Where a tick has no new frame the plan goes on; where a solve fails, too; where nothing is left to
 go on with, the safe command is sent. Nothing here blocks, and nothing here knows ROS.
@@ -68,7 +68,7 @@ class ControllerConfig:
     deadline_sec: float = 0.0
     image_timeout_sec: float = 0.5
     warm_start: WarmStartMode = 'full'
-    schedule: Schedule = 'after_frame'
+    schedule: Schedule = 'ahead'
     feedback_updates: int = 1
 
     def __post_init__(self) -> None:
@@ -148,6 +148,10 @@ class Controller:
         self.config = config or ControllerConfig()
         card = model.card
         self.safe_action = np.zeros(card.action_size) if safe_action is None else safe_action
+        self._safe_action_there = self._on_device(self.safe_action)
+        self._observer_gain = None
+        if min(card.observer_gain) < 1:
+            self._observer_gain = torch.tensor(card.observer_gain, device=model.device)
         self._clock = clock
         self._goal: Tensor | None = None
         self._ticks = 0
@@ -284,7 +288,10 @@ class Controller:
         )
 
     def _perceive(self, frame: Frame) -> tuple[Tensor, float | None]:
-        """Encode a new frame; move the step counter by what its stamp says has elapsed."""
+        """Encode a new frame; move the step counter by what its stamp says has elapsed.
+
+        :return: the latent that is believed, and the innovation
+        """
         step = 0
         if self._frame_stamp_sec is not None:
             elapsed_sec = frame.stamp_sec - self._frame_stamp_sec
@@ -297,17 +304,23 @@ class Controller:
             raise ObservationError('the latent of the frame is not finite')
         self._step = self._frame_step = step
         self._frame_stamp_sec = frame.stamp_sec
+        foreseen = self._foreseen()
+        innovation = None
+        if foreseen is not None:
+            innovation = float(self.model.cost(latent.unsqueeze(0), foreseen))
+            if self._observer_gain is not None:
+                latent = torch.lerp(foreseen, latent, self._observer_gain)
         self._history.add_latent(step, latent)
-        return latent, self._innovation(latent)
+        return latent, innovation
 
-    def _innovation(self, latent: Tensor) -> float | None:
-        """Distance between what the plan foresaw for this step and what was seen."""
+    def _foreseen(self) -> Tensor | None:
+        """The latent that the plan foresaw for this step, or None."""
         if self._plan is None:
             return None
         elapsed, rest = divmod(self._step - self._plan_step, self.model.card.action_block)
         if rest or not 1 <= elapsed <= len(self._plan.rollout):
             return None
-        return float(self.model.cost(latent.unsqueeze(0), self._plan.rollout[elapsed - 1]))
+        return self._plan.rollout[elapsed - 1]
 
     def _feedback(self) -> Tick | None:
         """Correct what was prepared for this step; None where nothing that fits was."""
@@ -360,7 +373,7 @@ class Controller:
             goal=self._goal,
             limits=self.limits,
             previous_action=self._on_device(self._history.last_action),
-            safe_action=self._on_device(self.safe_action),
+            safe_action=self._safe_action_there,
             tick=self._ticks,
         )
 

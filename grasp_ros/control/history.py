@@ -86,6 +86,8 @@ class History:
     def past_actions(self, step: int, blocks: int, device: torch.device) -> Tensor:
         """The last blocks before a control step, ``[blocks, k, A]``, oldest first."""
         block = self._card.action_block
+        if not blocks:
+            return torch.zeros((0, block, self._card.action_size), device=device)
         steps = range(step - blocks * block, step)
         sent = [self._action_at(n) for n in steps]
         flat = np.array(sent, dtype=np.float32).reshape(blocks, block, self._card.action_size)

@@ -243,7 +243,7 @@ class Demo:
               help='Of the goals.')
 @click.option('--model', default='two_rooms', show_default=True,
               help='A shipped model or the folder of a checkpoint; the world is its own.')
-@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='after_frame',
+@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='ahead',
               show_default=True, help='When the controller solves, `control.schedule`.')
 @click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
               help='Write the summary to this file.')

@@ -47,7 +47,7 @@ MPC = (
         'the period.',
     ),
     Parameter(
-        'control.schedule', 'string', 'after_frame', choices=('after_frame', 'ahead'),
+        'control.schedule', 'string', 'ahead', choices=('after_frame', 'ahead'),
         meaning='When is solved: `after_frame`, or `ahead`, before it comes, in what the last '
         'tick left of the period but a tenth; the frame then corrects the first action alone.',
     ),

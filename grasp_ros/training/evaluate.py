@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from grasp_ros.control.controller import Controller, ControllerConfig
+from grasp_ros.control.controller import Controller, ControllerConfig, Schedule
 from grasp_ros.control.warm_start import WarmStartMode
 from grasp_ros.errors import GraspError
 from grasp_ros.planners import registry
@@ -47,6 +47,7 @@ def evaluate(
     episodes: int,
     seed: int,
     warm_start: WarmStartMode = 'full',
+    schedule: Schedule = 'after_frame',
     progress: Callable[[int, Episode], None] = lambda index, episode: None,
 ) -> dict[str, Any]:
     """Run episodes and sum them up.
@@ -55,6 +56,7 @@ def evaluate(
     :param settings: fields of its configuration
     :param episodes: how many
     :param seed: of the episodes; the planner's own seed is in ``settings``
+    :param schedule: of the controller; a tick's time is the whole solve in ``after_frame`` alone
     :param progress: called after every episode
     :return: plain JSON types; rates with Wilson 95 % intervals, times in milliseconds
     :raises ConfigError: on a setting that the planner does not take
@@ -63,7 +65,7 @@ def evaluate(
         model=model,
         planner=registry.make(planner, model, **settings),
         limits=card_limits(model),
-        config=ControllerConfig(warm_start=warm_start),
+        config=ControllerConfig(warm_start=warm_start, schedule=schedule),
     )
     world = world_name(model.card)
     horizon = controller.planner.horizon
@@ -103,6 +105,7 @@ def evaluate(
         'horizon': horizon,
         'settings': settings,
         'warm_start': warm_start,
+        'schedule': schedule,
         'model': model.card.name,
         'world': world,
         'seed': seed,
@@ -184,6 +187,10 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
               help='Of the episodes.')
 @click.option('--warm-start', type=click.Choice(['none', 'actions', 'full']), default='full',
               show_default=True, help='What is kept of the previous plan.')
+@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='after_frame',
+              show_default=True,
+              help="When is solved. The node's default is `ahead`; `after_frame` times whole "
+                   'solves.')
 @click.option('--device', default='cpu', show_default=True, help='cpu, cuda, cuda:1, …')
 @click.option('--threads', type=click.IntRange(min=1), default=1, show_default=True,
               help='CPU threads of torch; one is the fastest for small models.')
@@ -191,8 +198,8 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
               help='Write everything, every episode included, to this file.')
 @click.option('--against', type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help='JSON file of an earlier run on the same episodes: print paired differences.')
-def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, device,
-            threads, json_file, against) -> None:
+def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, schedule,
+            device, threads, json_file, against) -> None:
     """Drive episodes in the world of the model, without ROS, and print the scores.
 
     Start and goal lie in different rooms with a wall on the straight line. An episode lasts twice
@@ -220,7 +227,8 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
                            description=f'{planner} on {model}: reached {reached}, held {held}')
 
             report = evaluate(world_model, planner=planner, settings=settings, episodes=episodes,
-                              seed=seed, warm_start=warm_start, progress=progress)
+                              seed=seed, warm_start=warm_start, schedule=schedule,
+                              progress=progress)
     except GraspError as error:
         raise click.ClickException(str(error)) from error
     Console().print(summary(report))

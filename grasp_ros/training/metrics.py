@@ -29,6 +29,8 @@ GOAL_PRECISION = 0.99
 _WINDOW_STRIDE = 16
 _PAIRS = 10_000
 _GOAL_FRAMES = 3000
+_GAINS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
+_GAIN_LEAD = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +164,35 @@ def goal_score(costs: np.ndarray, distances: np.ndarray, tolerance: float
         'recall_0.02': _share(called & (distances <= 0.02), distances <= 0.02),
         'largest_distance': float(reached.max()) if len(reached) else None,
     }
+
+
+def observer_gain(model: Jepa, encoded: Encoded, walks: slice) -> tuple[float, ...]:
+    """How much of an unforeseen change of the speed is to be believed, for the card.
+
+    Two frames hold the place of the robot and, as their small difference, its speed, which has
+    their noise many times over. The gain is the one of :data:`_GAINS` with which the filtered
+    latents predict the places seen :data:`_GAIN_LEAD` steps later best.
+
+    :param walks: which of the evaluation walks to use
+    :return: as many gains as a latent has entries, 1 for places; ``(1.0,)`` with one frame
+    """
+    if model.card.frames == 1:
+        return (1.0,)
+    seen, actions = encoded.latents[walks], torch.from_numpy(encoded.walks.actions[walks])
+    places = seen.shape[-1] // 2
+
+    def error(gains: Tensor) -> float:
+        latent, errors = seen[:, 0], []
+        for t in range(1, seen.shape[1] - _GAIN_LEAD):
+            latent = torch.lerp(model.predictor(latent, actions[:, t - 1]), seen[:, t], gains)
+            ahead = model.predictor.rollout(latent, actions[:, t:t + _GAIN_LEAD])[:, -1]
+            missed = ahead[:, :places] - seen[:, t + _GAIN_LEAD, :places]
+            errors.append(missed.square().mean())
+        return float(torch.stack(errors).mean())
+
+    with torch.no_grad():
+        choices = [torch.tensor([1.0] * places + [gain] * places) for gain in _GAINS]
+        return tuple(round(gain, 4) for gain in min(choices, key=error).tolist())
 
 
 def summary(model: Jepa, encoded: Encoded, pairs: Pairs, held_out: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from grasp_ros.training.metrics import (
     draw_pairs,
     goal_costs,
     goal_tolerance,
+    observer_gain,
     summary,
 )
 from grasp_ros.training.recipes import RECIPES
@@ -169,10 +170,11 @@ def _model(name: str, space: str, networks: Networks, config: TrainingConfig, wo
 
 
 def _measured(model: Jepa, seen: Encoded, pairs: Pairs, held_out: str) -> ModelCard:
-    """Its card with tolerance, chosen on half of the evaluation walks, and metrics."""
-    half = len(seen.latents) // 2
-    tolerance = goal_tolerance(*goal_costs(model, seen, slice(half)))
-    model.card = dataclasses.replace(model.card, goal_tolerance=tolerance)
+    """Its card with what is chosen on half of the evaluation walks, and metrics."""
+    half = slice(len(seen.latents) // 2)
+    tolerance = goal_tolerance(*goal_costs(model, seen, half))
+    model.card = dataclasses.replace(model.card, goal_tolerance=tolerance,
+                                     observer_gain=observer_gain(model, seen, half))
     return dataclasses.replace(model.card, metrics=summary(model, seen, pairs, held_out))
 
 
