@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,13 @@ from grasp_ros.errors import ConfigError
 from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, make
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import collect, interleave
-from grasp_ros.training.metrics import goal_score, goal_tolerance, rank_correlation
+from grasp_ros.training.metrics import (
+    Encoded,
+    goal_score,
+    goal_tolerance,
+    observer_gain,
+    rank_correlation,
+)
 from grasp_ros.training.runner import Interrupted
 from grasp_ros.training.stages import paste
 from grasp_ros.training.state import STATE_FILE
@@ -378,6 +385,41 @@ def test_rank_correlation_sees_order_alone():
     values = np.random.default_rng(0).random(100)
     assert rank_correlation(values, np.exp(5 * values)) == pytest.approx(1)
     assert rank_correlation(values, -values) == pytest.approx(-1)
+
+
+class CartPredictor:
+    """Exact for a cart on a line whose latent is its place and ten times its way in a step."""
+
+    def __call__(self, latent, action):
+        place, way = latent.unbind(-1)
+        way = way + 10 * action[:, 0]
+        return torch.stack((place + way / 10, way), dim=-1)
+
+    def rollout(self, latent, actions):
+        latents = []
+        for action in actions.unbind(1):
+            latent = self(latent, action)
+            latents.append(latent)
+        return torch.stack(latents, dim=1)
+
+
+@pytest.mark.parametrize(('noise', 'believed'), [(0.0, True), (0.05, False)])
+def test_a_speed_is_believed_as_far_as_the_places_it_comes_from_are_exact(noise, believed):
+    random = torch.Generator().manual_seed(0)
+    # Slides a little by itself, which the model does not know: so much is there to be seen.
+    actions = 0.1 * torch.randn(40, 60, 1, generator=random)
+    slips = 0.02 * torch.randn(40, 60, 1, generator=random)
+    ways = (actions + slips).cumsum(dim=1)[..., 0]
+    places = torch.cat((torch.zeros(40, 1), ways.cumsum(dim=1)), dim=1)
+    seen = places + noise * torch.randn(places.shape, generator=random)
+    before = torch.cat((seen[:, :1], seen[:, :-1]), dim=1)
+    latents = torch.stack((seen, 10 * (seen - before)), dim=-1)
+    model = SimpleNamespace(card=SimpleNamespace(frames=2), predictor=CartPredictor())
+    encoded = Encoded(latents=latents, goals=latents,
+                      walks=SimpleNamespace(actions=actions.numpy()))
+    place_gain, speed_gain = observer_gain(model, encoded, slice(None))
+    assert place_gain == 1.0
+    assert (speed_gain == 1.0) is believed
 
 
 def test_goal_tolerance_keeps_its_precision():
