@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from grasp_ros.errors import ConfigError
-from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, make
+from grasp_ros.sim.worlds import LAYOUTS, make
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import collect, interleave
 from grasp_ros.training.metrics import (
@@ -324,7 +324,8 @@ def test_quick_run_of_inertia_measures_velocity_and_goals_at_rest(quick_runs):
 def test_quick_run_of_layouts_measures_held_out_ones(quick_runs):
     metrics = checkpoint.load_card(quick_runs[NEW_TASKS[1]] / NEW_TASKS[1]).metrics
     assert set(metrics['layout_told']) == {'ordinary', 'held_out_layouts'}
-    share = len(HELD_OUT_LAYOUTS) / len(TRAINING_LAYOUTS)
+    layouts = LAYOUTS['staggered_walls']
+    share = len(layouts.held_out) / len(layouts.training)
     counts = [metrics[area]['probe_error']['count'] for area in ('held_out_layouts', 'ordinary')]
     assert counts[0] / counts[1] == pytest.approx(share)
 
@@ -360,7 +361,8 @@ def test_shipped_model_of_inertia_knows_that_a_fast_robot_goes_on():
     assert np.linalg.norm(places[1].numpy() - now) < 0.03
 
 
-@pytest.mark.parametrize('layout', [TRAINING_LAYOUTS[4], HELD_OUT_LAYOUTS[2]])
+@pytest.mark.parametrize('layout', [LAYOUTS['staggered_walls'].training[4],
+                                    LAYOUTS['staggered_walls'].held_out[2]])
 def test_shipped_model_of_layouts_sees_a_wall_stop_the_robot_and_a_gap_let_it_pass(layout):
     model, world = checkpoint.load('staggered_walls'), make('staggered_walls', layout=layout)
     gap, height = world.scene.doors[0], world.scene.doors[0].low[1]

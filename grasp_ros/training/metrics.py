@@ -18,8 +18,9 @@ from torch import Tensor
 
 from grasp_ros.sim.geometry import DiscGeometry
 from grasp_ros.sim.scoring import STOPPED_M_PER_SEC
-from grasp_ros.sim.worlds import GAP_PLACES
+from grasp_ros.sim.worlds import LAYOUTS
 from grasp_ros.training.dataset import Walks
+from grasp_ros.training.tasks import make_world
 from grasp_ros.world_models.jepa import Jepa
 
 OPEN_LOOP_STEPS = (1, 5, 10, 25, 50)
@@ -241,21 +242,37 @@ def _mean_velocities(model: Jepa, walks: Walks) -> np.ndarray:
 
 
 def _layout_probe(model: Jepa, encoded: Encoded, held_out: str) -> dict[str, Any]:
-    """How often the static part tells both gaps, by least squares on the training layouts."""
+    """What the static part tells of the gaps, by least squares on the training layouts.
+
+    Regressed are the heights of all gaps on w and its products in pairs. A layout is told where
+    each height lies nearer to its own than to any other that the gap has in some layout.
+    """
     static = model.card.architecture.get('static_size', 0)
     if not static:
         return {}
     walks, length = encoded.walks, encoded.walks.positions.shape[1]
-    values = encoded.latents[..., -static:].flatten(0, 1).numpy()
-    values = np.concatenate([values, np.ones((len(values), 1))], axis=1)
-    layouts, new = np.repeat(walks.layouts, length), walks.held_out.reshape(-1)
-    right = np.ones(len(values), dtype=bool)
-    for gap in divmod(layouts, len(GAP_PLACES)):
-        wanted = np.eye(len(GAP_PLACES))[gap]
-        weights = np.linalg.lstsq(values[~new], wanted[~new], rcond=None)[0]
-        right &= (values @ weights).argmax(axis=1) == gap
-    return {'layout_told': {'ordinary': float(right[~new].mean()),
-                            held_out: float(right[new].mean()) if new.any() else None}}
+    name = model.card.training['world']
+    heights = np.array([
+        [(door.low[1] + door.high[1]) / 2 for door in make_world(name, layout).scene.doors]
+        for layout in range(LAYOUTS[name].count)
+    ])
+    values = encoded.latents[..., -static:].flatten(0, 1).numpy().astype(np.float64)
+    values = np.concatenate([np.ones((len(values), 1)), values], axis=1)
+    first, second = np.triu_indices(values.shape[1])
+    values = values[:, first] * values[:, second]
+    new, wanted = walks.held_out.reshape(-1), heights[np.repeat(walks.layouts, length)]
+    found = values @ np.linalg.lstsq(values[~new], wanted[~new], rcond=None)[0]
+    error, right = np.abs(found - wanted).mean(axis=1), np.ones(len(values), dtype=bool)
+    for gap in range(heights.shape[1]):
+        choices = np.unique(heights[:, gap])
+        nearest = choices[np.abs(found[:, gap, None] - choices).argmin(axis=1)]
+        right &= nearest == wanted[:, gap]
+    parts = (('ordinary', ~new), (held_out, new))
+    return {
+        'layout_told': {part: float(right[rows].mean()) if rows.any() else None
+                        for part, rows in parts},
+        'gap_error': {part: _mean_and_tail(error[rows]) for part, rows in parts},
+    }
 
 
 def _mean_and_tail(values: Sequence[float] | np.ndarray) -> dict[str, float | None]:
