@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller on a model with history, action blocks and tokens; its warm start and clocks."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ def make_controller(
         planner=registry.make(planner, model, **planner_settings),
         limits=tiny_world.limits(),
         config=config,
+        clock=itertools.count(0.0, 1e-6).__next__,  # the plant stands still meanwhile
     )
     controller.set_goal(controller.encode_goal(tiny_world.Plant((0.7, 0.6)).frame()))
     return controller

@@ -61,6 +61,15 @@ MPC = (
         meaning='What of the previous plan the next solve starts from.',
     ),
     Parameter(
+        'control.latency_compensation', 'bool', True,
+        meaning='Whether plans begin where their first action takes effect (age of the image, '
+        'time to encode and solve, `control.actuator_delay_sec`), or where the robot was seen.',
+    ),
+    Parameter(
+        'control.actuator_delay_sec', 'double', 0.0, unit='s', low=0.0, high=5.0,
+        meaning='From a command being sent to the robot following it, where known; 0 = at once.',
+    ),
+    Parameter(
         'control.image_timeout_sec', 'double', 0.5, unit='s', low=0.01, high=60.0,
         meaning='Age of the newest image above which the safe command is sent.',
     ),
