@@ -17,9 +17,10 @@ from typing import Protocol
 
 from builtin_interfaces.msg import Time
 
-from grasp_ros.control.controller import Controller, Tick, TickStatus
+from grasp_ros.control.controller import Controller
 from grasp_ros.control.history import Frame
 from grasp_ros.control.pacing import Pacer
+from grasp_ros.control.tick import Tick, TickStatus
 from grasp_ros.node.goal_run import GoalRun, begin
 from grasp_ros.node.goals import Goal, GoalEnd, Result
 from grasp_ros.node.settings import Settings
@@ -225,8 +226,7 @@ class Worker:
         if end is not None:
             self._goal_reached = end.code == Result.SUCCESS
             self._controller.set_goal(None)
-            stop = self._controller.step(frame, now_sec=now_sec)
-            tick = replace(tick, action=stop.action, status=stop.status, detail=end.reason)
+            tick = self._controller.withdraw(tick, TickStatus.NO_GOAL, end.reason)
         self._log_status(tick)
         self._sink.send(
             TickReport(
@@ -274,12 +274,8 @@ class Worker:
         age_sec = self._now_sec() - arrival.frame.stamp_sec
         if age_sec <= self._settings.controller.image_timeout_sec:
             return tick
-        return replace(
-            tick,
-            action=self._controller.safe_action,
-            status=TickStatus.STALE_IMAGE,
-            detail='it was new when this tick began',
-        )
+        detail = 'it was new when this tick began'
+        return self._controller.withdraw(tick, TickStatus.STALE_IMAGE, detail)
 
     def _take_up_changes(self) -> Arrival | None:
         with self._changed:
