@@ -16,8 +16,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from grasp_ros.msg import SolverStatistics
 from lifecycle_msgs.msg import Transition
 
-from grasp_ros.control.controller import COLD, Tick, TickStatus
 from grasp_ros.control.gate import Gate, GateConfig
+from grasp_ros.control.tick import COLD, Tick, TickStatus
 from grasp_ros.node import controller_health
 from grasp_ros.node.controller_health import ControllerHealth
 from grasp_ros.node.diagnostics import PERIOD_SEC

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from grasp_ros.control.controller import COLD, TickStatus
+from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.node.camera import Camera
 from grasp_ros.node.health import CameraHealth, Health, Held, Level
 from grasp_ros.node.worker import Arrival, TickReport
