@@ -161,11 +161,13 @@ def test_load_ends_with_its_parent(tmp_path):
 
 
 def test_the_command_drives_disturbs_kills_and_judges(tmp_path):
-    report = tmp_path / 'soak.json'
+    report, page = tmp_path / 'soak.json', tmp_path / 'page.md'
+    page.write_text('<!-- begin soak -->\n<!-- end soak -->\n')
     code = 'from grasp_ros.reliability import soak; soak.command()'
     arguments = ['--minutes', '0.1', '--load', '1', '--seed', '3']
+    files = ['--out', str(tmp_path), '--json', str(report), '--markdown', str(page)]
     done = subprocess.run(
-        [sys.executable, '-c', code, *arguments, '--out', str(tmp_path), '--json', str(report)],
+        [sys.executable, '-c', code, *arguments, *files],
         capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert report.is_file(), done.stdout + done.stderr
@@ -178,3 +180,5 @@ def test_the_command_drives_disturbs_kills_and_judges(tmp_path):
     assert len(numbers['faults']) > 1
     assert set(numbers['memory']) == {'sim_node', 'gate_node', 'mpc_node'}
     assert numbers['timer_wakeups'] > 10
+    assert '`grasp-ros soak --minutes 0.1' in page.read_text()
+    assert '| controller kill | 1 |' in page.read_text()
