@@ -63,11 +63,15 @@ def test_missed_deadlines_are_measured_by_the_machine():
     assert verdicts(record, timer)[MISSES] is True
 
 
-def test_ticks_that_did_not_take_place_are_missed_unless_the_controller_was_stopped():
+@pytest.mark.parametrize('late', ['skipped', 'missed'])
+def test_what_is_late_counts_unless_the_controller_was_stopped(late):
     record, timer = recorded()
-    record.skipped = [(100.0, 200)]
+    if late == 'skipped':
+        record.skipped = [(100.0, 200)]
+    else:
+        record.ticks = [t._replace(deadline_met=not 80 < t.at_sec < 100) for t in record.ticks]
     assert verdicts(record, timer)[MISSES] is False
-    record.events.append(Event('long controller stall', 97.0, 101.0, 0.2))
+    record.events.append(Event('long controller stall', 79.0, 101.0, 0.2))
     assert verdicts(record, timer)[MISSES] is True
 
 
