@@ -135,9 +135,9 @@ class Controller:
         started_sec = self._clock()
         self._ticks += 1
         tick = self._step_unlimited(frame, now_sec, timing)
-        low, high = self.limits.low.cpu().numpy(), self.limits.high.cpu().numpy()
-        action = np.clip(np.asarray(tick.action, dtype=np.float64), low, high)
-        limited = bool(np.any(np.abs(action - tick.action) > 1e-6))
+        low, high = self.limits.bounds
+        action = np.minimum(np.maximum(tick.action, low), high)
+        limited = bool((np.abs(action - tick.action) > 1e-6).any())
         duration_sec = self._clock() - started_sec if timing is None else timing.duration_sec
         if tick.status is TickStatus.SOLVED:
             self._timeline.add_duration(duration_sec)
