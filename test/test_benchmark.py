@@ -23,7 +23,8 @@ from grasp_ros.benchmark.gain import LinearFeedback
 from grasp_ros.benchmark.lines import Lines
 from grasp_ros.benchmark.suite import Entry, Task, load
 from grasp_ros.benchmark.summary import rate_of, verdict
-from grasp_ros.control.controller import Tick, TickStatus
+from grasp_ros.control.config import ControllerConfig
+from grasp_ros.control.tick import Tick, TickStatus
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners.base import Branches, Plan
 from grasp_ros.training import episodes
@@ -60,6 +61,7 @@ SUITE = {
         'prepare_ms': 5,
         'tuned_ms': 2,
         'blind': 'uncorrected',
+        'subject': 'gain',
         'disturbances': {'kicks': {'kick_rate': 0.2, 'kick_distance': 0.03}},
         'arms': {
             'full': {'planner': 'cem', 'charge': [False]},
@@ -89,6 +91,8 @@ class Clock:
 class Stub:
     """A controller that always drives east and takes a given time for it."""
 
+    config = ControllerConfig()
+
     def __init__(self, clock, *, takes_sec=0.0, prepares_sec=0.0):
         self.model = checkpoint.load('two_rooms')
         self.clock, self.takes_sec, self.prepares_sec = clock, takes_sec, prepares_sec
@@ -103,7 +107,7 @@ class Stub:
     def set_goal(self, goal):
         pass
 
-    def step(self, frame, *, now_sec):
+    def step(self, frame, *, now_sec, timing):
         self.stamps.append(now_sec)
         self.clock.now_sec += self.takes_sec
         return Tick(action=np.array([0.1, 0.0]), status=TickStatus.SOLVED)
@@ -193,7 +197,8 @@ def test_model_error_and_delay_do_what_they_say(clock, task):
 def test_an_episode_ends_early_once_the_goal_is_held_twice_as_long_as_asked_for(clock, task):
     task.task.goal = (0.2, 0.2)
     stub = Stub(clock)
-    stub.step = lambda frame, *, now_sec: Tick(action=np.zeros(2), status=TickStatus.NO_GOAL)
+    still = Tick(action=np.zeros(2), status=TickStatus.NO_GOAL)
+    stub.step = lambda frame, *, now_sec, timing: still
     world = make_world('two_rooms')
     early = run_episode(world, stub, task, conditions=Conditions(end_early=True))
     whole = run_episode(world, stub, task)
@@ -373,7 +378,8 @@ def test_a_killed_run_goes_on_and_reports(suite_file, tmp_path):
     assert len(ticks) == 1
     table = (out / 'table.md').read_text()
     assert 'grasp is' in table and 'greedy' in table
-    for name in ('latency', 'deadline', 'ablation'):
+    assert arms['uncorrected']['subject_ahead']['episodes'] == 2
+    for name in ('latency', 'deadline', 'ablation', 'feedback'):
         assert (out / f'{name}.png').stat().st_size > 1000
 
     # Driven once, nothing is driven again; more episodes are added to what is there.

@@ -16,8 +16,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from grasp_ros.msg import SolverStatistics
 from lifecycle_msgs.msg import Transition
 
-from grasp_ros.control.controller import COLD, Tick, TickStatus
 from grasp_ros.control.gate import Gate, GateConfig
+from grasp_ros.control.tick import COLD, Tick, TickStatus
 from grasp_ros.node import controller_health
 from grasp_ros.node.controller_health import ControllerHealth
 from grasp_ros.node.diagnostics import PERIOD_SEC
@@ -174,9 +174,24 @@ def test_misses_warn_then_are_an_error_and_are_forgotten_in_time(clock):
         levels.append(ticks.judge('deadline').level)
     assert levels == [OK, *[WARN] * 8, ERROR]
     assert ticks.judge('deadline').values['missed_percent'] == 100.0
+    levels = []
     for _ in range(controller_health.WINDOW_TICKS):
         ticks.tick()
+        levels.append(ticks.judge('deadline').level)
+    # No to and fro, as the misses leave the window one by one.
+    assert levels == sorted(levels, reverse=True) and set(levels) == {ERROR, WARN, OK}
+    ticks.tick(deadline_met=False)
     assert ticks.judge('deadline').level is OK
+
+
+def test_a_count_that_goes_to_and_fro_is_told_once(clock):
+    ticks = Ticks(clock)
+    levels = []
+    for n in range(4 * controller_health.WINDOW_TICKS):
+        ticks.tick(deadline_met=n % 10 != 0 or n % 100 == 0 and n % 200 != 0)
+        levels.append(ticks.judge('deadline').level)
+    counts = [levels[n] for n in range(1, len(levels)) if levels[n] is not levels[n - 1]]
+    assert counts == [WARN, ERROR]
 
 
 def test_a_stall_counts_as_the_ticks_that_it_cost(clock):

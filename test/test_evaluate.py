@@ -49,6 +49,19 @@ def test_runs_on_the_same_episodes_are_compared_pair_by_pair(report):
     assert 'different episodes' in other.output
 
 
+def test_a_robot_that_follows_late_holds_its_goal_with_compensation_alone(report, tmp_path):
+    held = {}
+    for option in ('--latency-compensation', '--no-latency-compensation'):
+        file = tmp_path / 'late.json'
+        result = run('--episodes', 4, '--seed', 5, '--delay', 0.5, option, '--iterations', 4,
+                     '--json', file, '--against', report)
+        assert result.exit_code == 0, result.output
+        assert 'held, paired' in result.output and 'delay' in result.output
+        held[option] = json.loads(file.read_text())['held']['rate']
+    assert held['--latency-compensation'] >= 0.75
+    assert held['--no-latency-compensation'] <= 0.25
+
+
 def test_every_planner_gets_the_same_episodes():
     world = make_world('two_rooms')
     first, second = (episode_tasks('two_rooms', episodes=9, seed=3) for _ in range(2))

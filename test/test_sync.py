@@ -11,7 +11,6 @@ import torch
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import Deadline
-from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.sampling import generator
 from grasp_ros.planners.sync import cem_sync, gradient_sync
 
@@ -149,40 +148,6 @@ def test_the_papers_settings_run_as_one_planner(model):
     assert plan.source == 'solve'
     with pytest.raises(ConfigError, match='no setting goal_weight'):
         registry.make('grasp_paper', model, goal_weight=2.0)
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    now_sec = 0.0
-
-    def __call__(self):
-        return self.now_sec
-
-
-def test_dear_work_aside_is_budgeted_apart_from_the_iterations():
-    clock, pace = Clock(), Pace()
-
-    def solve(limit_sec):
-        deadline = Deadline(clock.now_sec + limit_sec, clock=clock)
-        syncs = 0
-
-        def sync():
-            nonlocal syncs
-            syncs += 1
-            clock.now_sec += 10.0
-
-        for iteration in pace.iterations(20, deadline):
-            clock.now_sec += 1.0
-            if iteration % 4 == 3:
-                pace.aside(deadline, sync, otherwise=None)
-        pace.close(deadline, lambda: None)
-        return pace.done, syncs
-
-    assert solve(100.0) == (20, 5)
-    # Eight iterations and one sync are 18 s; a second one does not fit, the iterations go on.
-    assert solve(22.0) == (11, 1)
-    assert solve(9.0) == (8, 0)
 
 
 @pytest.mark.parametrize(

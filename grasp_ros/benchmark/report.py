@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from grasp_ros.benchmark import plots
@@ -36,6 +37,7 @@ from grasp_ros.benchmark.summary import (
     summary,
     verdict,
 )
+from grasp_ros.control.controller import ControllerConfig
 
 RESULTS_FILE = 'results.json'
 TABLE_FILE = 'table.md'
@@ -180,11 +182,13 @@ def feedback(suite: Suite, studies: Mapping[tuple, Episodes]) -> list[dict[str, 
     """Regret of every arm against the first one without charge, on paired episodes."""
     if not suite.feedback:
         return []
-    reference, blind = suite.feedback['arms'][0].name, suite.feedback.get('blind')
+    reference = suite.feedback['arms'][0].name
+    blind, subject = (suite.feedback.get(name) for name in ('blind', 'subject'))
     found = []
     for (task, disturbance, arm, charge), episodes in studies.items():
         whole = studies.get((task, disturbance, reference, False), {})
         uncorrected = studies.get((task, disturbance, blind, charge), {})
+        claimed = studies.get((task, disturbance, subject, True), {})
         solve = [
             after - encode for lines in episodes.values() for e in lines
             for after, encode in zip(e['ms']['cpu'], e['ms']['encode'])
@@ -197,6 +201,7 @@ def feedback(suite: Suite, studies: Mapping[tuple, Episodes]) -> list[dict[str, 
             'final_regret': difference(episodes, whole, lambda e: e['final_distance']),
             'held_difference': difference(episodes, whole, lambda e: float(e['held'])),
             'against_blind': difference(episodes, uncorrected, lambda e: e['mean_distance']),
+            'subject_ahead': difference(claimed, episodes, lambda e: float(e['held'])),
         })
     return found
 
@@ -256,8 +261,9 @@ def _scores_table(suite: Suite, tuned: Tuned, found: Sequence[Mapping[str, Any]]
         wall = row['image_to_action_wall_ms']
         rows.append((
             row['task'], f'{ms:g}' if ms else 'none', row['entry'],
-            str(settings.get('horizon', 'default')), settings.get('schedule', 'after_frame'),
-            str(row['episodes']), percent(row['reached']), percent(row['held']),
+            str(settings.get('horizon', 'default')),
+            settings.get('schedule', ControllerConfig.schedule), str(row['episodes']),
+            percent(row['reached']), percent(row['held']),
             number(row['path_ratio']), f'{action["p50"]:.1f} / {action["p99"]:.1f}',
             f'{wall["p50"]:.1f} / {wall["p99"]:.1f}', f'{tick["p50"]:.1f} / {tick["p99"]:.1f}',
             str(row['lost_frames']),
@@ -308,10 +314,12 @@ def _feedback_table(found: Sequence[Mapping[str, Any]]) -> str:
     return _markdown(
         'Preparation and feedback',
         'Distances in mm: regret is the mean distance to the goal over the episode less that of '
-        'the full solve without charge on the same episode, at its end likewise; the last column '
-        'is the same against the prepared plan applied uncorrected. Times in ms of thread CPU.',
+        'the full solve without charge on the same episode, at its end likewise; the last columns '
+        'are the same against the prepared plan applied uncorrected, and by how many points the '
+        'corrected plan held more than this arm. Times in ms of thread CPU.',
         ('task', 'disturbance', 'charged', 'arm', 'held', 'held, difference', 'regret',
-         'regret at the end', 'image to action', 'without encode', 'tick', 'against uncorrected'),
+         'regret at the end', 'image to action', 'without encode', 'tick', 'against uncorrected',
+         'corrected plan ahead'),
         [
             (
                 row['task'], row['disturbance'], 'yes' if row['charge'] else 'no', row['arm'],
@@ -321,6 +329,7 @@ def _feedback_table(found: Sequence[Mapping[str, Any]]) -> str:
                 number(row['image_to_action_cpu_ms']['p50']), number(row['after_encode_ms']),
                 number(row['tick_cpu_ms']['p50']),
                 signed(row['against_blind'], scale=1e3, digits=1),
+                signed(row['subject_ahead'], scale=100),
             )
             for row in found
         ],
@@ -338,9 +347,17 @@ def _latency_table(found: Sequence[Mapping[str, Any]]) -> str:
               if t in mine else '–' for t in horizons),
             number(mine[horizons[-1]]['solve_ms'] / mine[horizons[0]]['solve_ms']),
         ))
+    if found:
+        once, in_a_row = (
+            float(np.median([row[name] for row in found]))
+            for name in ('forward_ms', 'repeated_forward_ms')
+        )
+        rows.append((f'one forward pass at T = 1: {once:.3f} once a tick, {in_a_row:.3f} repeated',
+                     *('' for _ in horizons), ''))
     return _markdown(
         'Image to action against the horizon',
         'Median ms of thread CPU after the encoder, in brackets as multiples of one forward pass '
-        'at T = 1 measured between the ticks of the same run; full solves without a deadline.',
+        'at T = 1 that is timed between the ticks of the same run, once a tick and after the '
+        'encoder like what it is compared with; full solves without a deadline.',
         ('planner', *(f'T = {t}' for t in horizons), 'last / first'), rows,
     )

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the robot saw and did, as far back as the world model looks.
 
-Everything is indexed by the *control step*, a counter that runs with the frames' stamps. The model
-looks back in model steps, k control steps apart. Where the past is missing (after a start, or when
-frames were dropped) the next older entry stands in, then the oldest there is; before the first
-command the robot stood still.
+Everything is indexed by the *control step*, a counter that runs with the frames' stamps. Frames
+lie on whole steps; commands take effect anywhere between them, and each holds until the next one
+does. The model looks back in model steps, k control steps apart. Where the past is missing (after
+a start, or when frames were dropped) the next older entry stands in, then the oldest there is;
+before the first command the robot stood still.
 """
 
 from __future__ import annotations
@@ -49,11 +50,16 @@ class History:
         block = card.action_block
         self._frames: deque[tuple[int, Frame]] = deque(maxlen=(card.frames - 1) * block + 1)
         self._latents: deque[tuple[int, Tensor]] = deque(maxlen=(card.history - 1) * block + 1)
-        span = max(card.frames, card.history) * block
-        self._actions: deque[tuple[int, np.ndarray]] = deque(maxlen=span)
+        self._span = max(card.frames, card.history) * block
+        self._actions: deque[tuple[float, np.ndarray]] = deque()
 
-    def add_action(self, step: int, action: np.ndarray) -> None:
-        """Remember the command that was sent at a control step."""
+    def add_action(self, step: float, action: np.ndarray) -> None:
+        """Remember a command that was sent, from the control step on at which it takes effect.
+
+        None takes effect before one that was sent earlier; at the same step it replaces that one.
+        """
+        if self._actions and step <= self._actions[-1][0]:
+            step, _ = self._actions.pop()
         self._actions.append((step, np.array(action, dtype=np.float64)))
 
     def add_latent(self, step: int, latent: Tensor) -> None:
@@ -65,7 +71,9 @@ class History:
 
         :raises ObservationError: when the frame does not fit the card; it is then forgotten
         """
-        card = self._card
+        card, actions = self._card, self._actions
+        while len(actions) > 1 and actions[1][0] <= step - self._span:
+            actions.popleft()
         self._frames.append((step, frame))
         try:
             observation = self._observation(step, device)
@@ -83,27 +91,35 @@ class History:
         wanted = (step - block * back for back in range(self._card.history - 1, -1, -1))
         return torch.stack([_at(self._latents, n) for n in wanted])
 
-    def past_actions(self, step: int, blocks: int, device: torch.device) -> Tensor:
-        """The last blocks before a control step, ``[blocks, k, A]``, oldest first."""
-        block = self._card.action_block
-        steps = range(step - blocks * block, step)
-        sent = [self._action_at(n) for n in steps]
-        flat = np.array(sent, dtype=np.float32).reshape(blocks, block, self._card.action_size)
-        return torch.from_numpy(flat).to(device)
+    def blocks(self, first: float, count: int, device: torch.device) -> Tensor:
+        """The commands in force from a control step on, ``[count, k, A]``, oldest first.
+
+        Where another one took effect within a step it is the mean over the step's time.
+        """
+        card = self._card
+        if not count:  # the usual case, and on the way from frame to command
+            return torch.zeros((0, card.action_block, card.action_size), device=device)
+        steps = range(count * card.action_block)
+        sent = [self._in_force(first + n) for n in steps]
+        flat = np.array(sent, dtype=np.float32)
+        shape = (count, card.action_block, card.action_size)
+        return torch.from_numpy(flat.reshape(shape)).to(device)
 
     @property
     def last_action(self) -> np.ndarray:
         """``[A]``, the last command, or the safe one before any was sent."""
         return self._actions[-1][1] if self._actions else self._safe_action
 
-    def _action_at(self, step: int) -> np.ndarray:
-        # A command stays in force until the next one: the robot's driver holds it.
-        held = self._safe_action
-        for n, action in self._actions:
-            if n > step:
+    def _in_force(self, start: float) -> np.ndarray:
+        """Mean command over the control step that begins at ``start``, ``[A]``."""
+        held, since, total = self._safe_action, start, 0.0
+        for at, action in self._actions:
+            if at >= start + 1:
                 break
+            if at > since:
+                total, since = total + (at - since) * held, at
             held = action
-        return held
+        return held if since == start else total + (start + 1 - since) * held
 
     def _observation(self, step: int, device: torch.device) -> Observation:
         card = self._card
@@ -122,7 +138,8 @@ class History:
             proprioception = torch.from_numpy(signal[None]).to(device)
         actions = None
         if card.frames > 1:
-            actions = self.past_actions(step, card.frames - 1, device).unsqueeze(0)
+            past = card.frames - 1
+            actions = self.blocks(step - past * card.action_block, past, device).unsqueeze(0)
         return Observation(
             images={name: image.to(device) for name, image in images.items()},
             proprioception=proprioception,

@@ -14,6 +14,7 @@ import math
 MARGIN = 0.05  # of a period: how far a frame may come before or after its place on the grid
 SLEW = 0.02  # of a period: the most that the grid moves in one tick
 LONGEST_WAIT = 0.4  # of a period: then the tick starts with what there is
+SHORTEST_GAP = 0.4  # of a period: between two ticks, whatever stalled before the first
 
 
 class Pacer:
@@ -47,15 +48,16 @@ class Pacer:
 
         :param now_sec: when the tick started
         :param frame_arrived_sec: when its frame arrived; None if it has none
-        :return: whole periods that were skipped because something stalled
+        :return: ticks that were skipped because something stalled
         """
         period = self.period_sec
-        skipped = max(0, math.floor((now_sec - self._opens_sec) / period))
+        # A tick that stalled into the next one's time takes that one's place.
+        skipped = max(0, math.floor((now_sec - self._opens_sec) / period + SHORTEST_GAP))
         opens = self._opens_sec + (skipped + 1) * period
         if frame_arrived_sec is not None:
             # Phase of this tick's frame against the grid, in (-1/2, 1/2] periods.
             ahead = frame_arrived_sec - MARGIN * period - self._opens_sec
             phase = ahead - period * round(ahead / period)
             opens += min(max(phase, -SLEW * period), SLEW * period)
-        self._opens_sec = max(opens, now_sec)
+        self._opens_sec = opens
         return skipped

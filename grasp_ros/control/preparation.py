@@ -18,7 +18,7 @@ from grasp_ros.world_models.base import WorldModel
 class Preparation:
     """A plan made ahead, and what must still be the same when its frame is there.
 
-    :param step: control step of its s_0
+    :param step: control step at which its first action is to take effect
     :param problem: that was solved, with the predicted s_0
     :param planner: that solved it
     :param feedback: the plan, ready to be corrected
@@ -26,14 +26,14 @@ class Preparation:
     :param duration_sec: time that it took
     """
 
-    step: int
+    step: float
     problem: Problem
     planner: Planner
     feedback: Feedback
     shift_steps: int
     duration_sec: float
 
-    def fits(self, *, step: int, planner: Planner, goal: Tensor, limits: ActionLimits) -> bool:
+    def fits(self, *, step: float, planner: Planner, goal: Tensor, limits: ActionLimits) -> bool:
         """Whether it was made for this step, this goal, these limits, and by this planner."""
         return (
             self.step == step

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from grasp_ros.control.controller import COLD, TickStatus
+from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.node.camera import Camera
 from grasp_ros.node.health import CameraHealth, Health, Held, Level
 from grasp_ros.node.worker import Arrival, TickReport
@@ -58,6 +58,7 @@ class ControllerHealth:
         self._frames = CameraHealth(1.0 / self._period_sec, now_sec=self._ticked_sec)
         self._report: TickReport | None = None
         self._past: deque[_Past] = deque(maxlen=WINDOW_TICKS)
+        self._deadline = Level.OK
         self._solver = Held()
         self._solver_health = Health(Level.OK, 'no tick yet')
 
@@ -130,9 +131,12 @@ class ControllerHealth:
     def _of_deadline(self) -> Health:
         missed = sum(past.missed for past in self._past)
         skipped = sum(past.skipped for past in self._past)
-        level = Level.OK
-        if missed + skipped >= WARN_MISSES:
-            level = Level.ERROR if missed + skipped >= ERROR_MISSES else Level.WARN
+        # A level stays until half of what raised it has been forgotten: the count goes to and fro.
+        count, level, before = missed + skipped, Level.OK, self._deadline
+        for higher, misses in ((Level.WARN, WARN_MISSES), (Level.ERROR, ERROR_MISSES)):
+            if count >= (misses if before < higher else misses / 2):
+                level = higher
+        self._deadline = level
         values = {'window_ticks': len(self._past)}
         if self._past:
             busy_sec = sorted(past.busy_sec for past in self._past)

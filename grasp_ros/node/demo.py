@@ -31,7 +31,7 @@ from grasp_ros.node.demo_client import Client, DemoError
 from grasp_ros.node.processes import NodeProcess, environment, stopped_at_exit
 from grasp_ros.sim.scoring import HELD_TICKS, is_held, is_near
 from grasp_ros.sim.world import DiscWorld
-from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, WITH_LAYOUTS, make
+from grasp_ros.sim.worlds import LAYOUTS, make
 
 START_LIMIT_SEC = 60.0
 GOAL_LIMIT_SEC = 90.0
@@ -93,21 +93,10 @@ class Demo:
         """
         with Live(self._table(), console=self._console, refresh_per_second=5) as live:
             for _ in range(self._goals):
-                self.scores.append(Score(goal=self._next_goal()))
+                goal = self._world.sample_goal(self._random, start=self._client.place)
+                self.scores.append(Score(goal=goal))
                 self._drive(self.scores[-1], live)
                 live.update(self._table())
-
-    def _next_goal(self) -> tuple[float, float]:
-        """A place in another room; a wall on the straight line where twenty draws find one."""
-        scene = self._world.scene
-        here = scene.room_of(*self._client.place)
-        others = [room.name for room in scene.rooms if room.name != here]
-        for _ in range(20):
-            other = others[self._random.integers(len(others))]
-            place = tuple(self._world.sample_place(self._random, room=other).tolist())
-            if self._world.is_blocked(self._client.place, place):
-                break
-        return place
 
     def _drive(self, score: Score, live: Live) -> None:
         from grasp_ros.action import DriveToGoalImage
@@ -243,7 +232,7 @@ class Demo:
               help='Of the goals.')
 @click.option('--model', default='two_rooms', show_default=True,
               help='A shipped model or the folder of a checkpoint; the world is its own.')
-@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='after_frame',
+@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='ahead',
               show_default=True, help='When the controller solves, `control.schedule`.')
 @click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
               help='Write the summary to this file.')
@@ -303,8 +292,8 @@ def _world_of(model: str, seed: int) -> DiscWorld:
     from grasp_ros.world_models.checkpoint import load_card  # slow: torch
 
     name = load_card(model).training.get('world', 'two_rooms')
-    layout = HELD_OUT_LAYOUTS[seed % len(HELD_OUT_LAYOUTS)] if name in WITH_LAYOUTS else None
-    return make(name, layout=layout)
+    unseen = LAYOUTS[name].held_out if name in LAYOUTS else (None,)
+    return make(name, layout=unseen[seed % len(unseen)])
 
 
 def _run(

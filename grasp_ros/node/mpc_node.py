@@ -12,6 +12,10 @@ from grasp_ros.node import spin  # first: where ROS is missing, its error names 
 
 # isort: split
 
+from grasp_ros.node import torch_first  # noqa: F401
+
+# isort: split
+
 import sys
 import time
 import traceback

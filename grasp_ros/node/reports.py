@@ -134,7 +134,7 @@ class Publishers:
             'prepare_sec': tick.prepare_sec,
             'tick_sec': time.monotonic() - report.started_sec,
             'image_to_action_sec': image_to_action_sec,
-            'latency_sec': 0.0,
+            'latency_sec': tick.latency_sec,
             'cost': math.nan if tick.plan is None else tick.plan.cost,
             'goal_distance': _or_nan(tick.goal_distance),
             'goal_tolerance': settings.goal.tolerance,

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from grasp_ros.control.controller import Controller, ControllerConfig, TickStatus
+from grasp_ros.control.config import ControllerConfig
+from grasp_ros.control.controller import Controller
 from grasp_ros.control.goal import GoalConfig
 from grasp_ros.control.history import Frame
+from grasp_ros.control.tick import TickStatus
 from grasp_ros.errors import ConfigError, ModelError
 from grasp_ros.node.messages import TwistLayout
 from grasp_ros.planners import registry
@@ -183,6 +185,8 @@ def _controller_config(values: Mapping[str, Any], card: ModelCard) -> Controller
         warm_start=values['control.warm_start'],
         schedule=values['control.schedule'],
         feedback_updates=values['control.feedback_updates'],
+        latency_compensation=values['control.latency_compensation'],
+        actuator_delay_sec=values['control.actuator_delay_sec'],
     )
 
 

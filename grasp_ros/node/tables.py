@@ -47,7 +47,7 @@ MPC = (
         'the period.',
     ),
     Parameter(
-        'control.schedule', 'string', 'after_frame', choices=('after_frame', 'ahead'),
+        'control.schedule', 'string', 'ahead', choices=('after_frame', 'ahead'),
         meaning='When is solved: `after_frame`, or `ahead`, before it comes, in what the last '
         'tick left of the period but a tenth; the frame then corrects the first action alone.',
     ),
@@ -59,6 +59,15 @@ MPC = (
     Parameter(
         'control.warm_start', 'string', 'full', choices=('none', 'actions', 'full'),
         meaning='What of the previous plan the next solve starts from.',
+    ),
+    Parameter(
+        'control.latency_compensation', 'bool', True,
+        meaning='Whether plans begin where their first action takes effect (age of the image, '
+        'time to encode and solve, `control.actuator_delay_sec`), or where the robot was seen.',
+    ),
+    Parameter(
+        'control.actuator_delay_sec', 'double', 0.0, unit='s', low=0.0, high=5.0,
+        meaning='From a command being sent to the robot following it, where known; 0 = at once.',
     ),
     Parameter(
         'control.image_timeout_sec', 'double', 0.5, unit='s', low=0.01, high=60.0,
@@ -158,7 +167,7 @@ GATE = (
 SIM = (
     Parameter(
         'sim.world', 'string', 'two_rooms', changes='start',
-        choices=('two_rooms', 'inertial_two_rooms', 'staggered_walls'),
+        choices=('two_rooms', 'inertial_two_rooms', 'staggered_walls', 'random_door'),
         meaning='The embedded world. With inertia, commands are accelerations, so that a command '
         'of zero lets the robot coast.',
     ),

@@ -18,9 +18,10 @@ from typing import Protocol
 import torch
 from builtin_interfaces.msg import Time
 
-from grasp_ros.control.controller import Controller, Tick, TickStatus
+from grasp_ros.control.controller import Controller
 from grasp_ros.control.history import Frame
 from grasp_ros.control.pacing import Pacer
+from grasp_ros.control.tick import Tick, TickStatus
 from grasp_ros.node.goal_run import GoalRun, begin
 from grasp_ros.node.goals import Goal, GoalEnd, Result
 from grasp_ros.node.settings import Settings
@@ -125,6 +126,7 @@ class Worker:
         self._expires_sec = math.inf
         self._ros_sec = math.nan
         self._ros_moved_sec = 0.0
+        self._stands = False
         self._paused_sec = 0.0
         self._pacer = Pacer(period_sec=controller.model.card.control_period_sec, now_sec=0.0)
         self._thread = threading.Thread(target=self._loop, name='grasp_ros_worker', daemon=True)
@@ -248,8 +250,7 @@ class Worker:
         if end is not None:
             self._goal_reached = end.code == Result.SUCCESS
             self._controller.set_goal(None)
-            stop = self._controller.step(frame, now_sec=now_sec)
-            tick = replace(tick, action=stop.action, status=stop.status, detail=end.reason)
+            tick = self._controller.withdraw(tick, TickStatus.NO_GOAL, end.reason)
         self._log_status(tick)
         self._sink.send(
             TickReport(
@@ -296,12 +297,8 @@ class Worker:
             return tick
         if self._left_sec(arrival, self._now_sec()) >= 0:
             return tick
-        return replace(
-            tick,
-            action=self._controller.safe_action,
-            status=TickStatus.STALE_IMAGE,
-            detail='it was new when this tick began',
-        )
+        detail = 'it was new when this tick began'
+        return self._controller.withdraw(tick, TickStatus.STALE_IMAGE, detail)
 
     def _left_sec(self, arrival: Arrival, now_sec: float) -> float:
         """Time on the ROS clock until a frame is stale."""
@@ -315,13 +312,13 @@ class Worker:
         clock, and then no frame will ever look old. A goal's time does not run meanwhile.
         """
         still_sec = started_sec - self._ros_moved_sec
-        stands = still_sec > self._settings.controller.image_timeout_sec
-        if now_sec != self._ros_sec:
-            if stands and not math.isnan(self._ros_sec):
-                self._paused_sec += still_sec
-            self._ros_sec, self._ros_moved_sec = now_sec, started_sec
-            return False
-        return stands
+        if now_sec == self._ros_sec:
+            self._stands = still_sec > self._settings.controller.image_timeout_sec
+            return self._stands
+        if self._stands:
+            self._paused_sec += still_sec
+        self._ros_sec, self._ros_moved_sec, self._stands = now_sec, started_sec, False
+        return False
 
     def _goal_sec(self) -> float:
         """The steady clock without the pauses of the simulator, for the time that a goal takes."""

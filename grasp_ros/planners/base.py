@@ -13,8 +13,10 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +40,11 @@ class ActionLimits:
     def half_range(self) -> Tensor:
         """``[A]``: the unit in which planners measure steps and noise of actions."""
         return (self.high - self.low) / 2
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """``low`` and ``high`` on the host, float64 ``[A]``; asked for in every tick."""
+        return self.low.double().cpu().numpy(), self.high.double().cpu().numpy()
 
     def project(self, actions: Tensor, previous_action: Tensor) -> Tensor:
         """Nearest-by-entry sequences that keep bounds and rate limit.
@@ -129,6 +136,7 @@ class Plan:
     :param stopped: why the solve ended: ``iterations`` or ``deadline``
     :param source: which candidate won: ``solve``, ``incumbent`` or ``safe_action``
     :param branches: all plans that were ranked, this one among them
+    :param syncs: the dear steps among the iterations that there was time for
     """
 
     actions: Tensor
@@ -140,6 +148,19 @@ class Plan:
     stopped: str
     source: str
     branches: Branches
+    syncs: int = 0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a solve did until its time was up, to be done again when it is replayed.
+
+    :param iterations: :attr:`Plan.iterations`
+    :param syncs: :attr:`Plan.syncs`
+    """
+
+    iterations: int
+    syncs: int = 0
 
 
 class Deadline:
@@ -151,6 +172,7 @@ class Deadline:
     :param expires_sec: value of ``clock()`` at which time is up; None for no limit
     :param clock: a steady clock in seconds
     :param is_wanted: False as soon as nobody wants the result any more
+    :param replayed: do as much as this, whatever the clock says
     """
 
     def __init__(
@@ -159,10 +181,17 @@ class Deadline:
         *,
         clock: Callable[[], float] = time.monotonic,
         is_wanted: Callable[[], bool] = lambda: True,
+        replayed: Effort | None = None,
     ) -> None:
+        self.replayed = replayed
         self._expires_sec = math.inf if expires_sec is None else expires_sec
         self._clock = clock
         self._is_wanted = is_wanted
+
+    @property
+    def left_sec(self) -> float:
+        """Time until it expires; infinite without a limit."""
+        return self._expires_sec - self._clock()
 
     def allows(self, cost_sec: float = 0.0) -> bool:
         """Whether work that takes ``cost_sec`` still ends in time."""

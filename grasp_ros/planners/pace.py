@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -11,33 +12,47 @@ from grasp_ros.planners.base import Deadline
 
 T = TypeVar('T')
 
+# Solves without the dear work, before it is tried again in spite of what it cost last.
+_FIRST_PATIENCE, _LAST_PATIENCE = 10, 1000
+
 
 class Pace:
     """Iterations as long as one more, and what comes after the last, still end in time.
 
-    ``done`` and ``stopped`` say of the last solve what :class:`~grasp_ros.planners.base.Plan`
-    says of them. From one solve to the next it carries what the end (the rollout of the answer)
-    and the dear work aside cost, and nothing else.
+    ``done``, ``syncs`` and ``stopped`` say of the last solve what
+    :class:`~grasp_ros.planners.base.Plan` says of them. From one solve to the next it carries what
+    the end (the rollout of the answer) and the dear work aside cost, and nothing else. While such
+    a cost is not known, half of the time is kept for it.
     """
 
     def __init__(self) -> None:
-        self.done = 0
+        self.done = self.syncs = 0
         self.stopped = ''
         self._closing_sec: float | None = None
-        self._aside_sec = self._aside_now_sec = 0.0
+        self._aside_sec: float | None = None
+        self._aside_now_sec = self._unknown_sec = 0.0
+        self._has_time_aside = True
+        self._left_out = 0
+        self._patience = _FIRST_PATIENCE
 
     def iterations(self, limit: int, deadline: Deadline) -> Iterator[int]:
         """Count from 0; the first iteration always comes, so that there is an answer.
 
         :param limit: the most that are counted
         """
-        self.done, self.stopped = 0, 'deadline'
+        self.done = self.syncs = 0
+        self.stopped = 'deadline'
+        self._has_time_aside = True
+        left_sec = deadline.left_sec
+        self._unknown_sec = max(0.0, left_sec / 2) if math.isfinite(left_sec) else 0.0
         longest_sec = 0.0
         for iteration in range(limit):
-            started_sec = deadline.now()
-            closing_sec = longest_sec if self._closing_sec is None else self._closing_sec
-            if iteration and not deadline.allows(longest_sec + closing_sec):
+            if deadline.replayed is not None:
+                if iteration and iteration >= deadline.replayed.iterations:
+                    return
+            elif iteration and not deadline.allows(longest_sec + self._reserve_sec):
                 return
+            started_sec = deadline.now()
             self._aside_now_sec = 0.0
             yield iteration
             self.done += 1
@@ -49,15 +64,20 @@ class Pace:
         """Do now and then, in an iteration, what costs far more than the iteration itself.
 
         It is budgeted apart: left out where it would not end in time by what it cost last, so
-        that its price neither ends the cheap iterations early nor is missed by them.
+        that its price neither ends the cheap iterations early nor is missed by them. Once left
+        out, it is for the rest of the solve. A price that was an accident (a first call, a busy
+        machine) must not be believed for ever: after some solves without it, it is tried again,
+        and where that was in vain, after twice as many.
 
         :param otherwise: the result where there is no time for it
         """
-        if not deadline.allows(self._aside_sec + (self._closing_sec or 0.0)):
+        if not self._has_time_aside or not self._fits_aside(deadline):
+            self._has_time_aside = False
             return otherwise
         started_sec = deadline.now()
         result = work()
         self._aside_sec = self._aside_now_sec = deadline.now() - started_sec
+        self.syncs += 1
         return result
 
     def close(self, deadline: Deadline, answer: Callable[[], T]) -> T:
@@ -66,3 +86,23 @@ class Pace:
         result = answer()
         self._closing_sec = deadline.now() - started_sec
         return result
+
+    @property
+    def _reserve_sec(self) -> float:
+        return self._unknown_sec if self._closing_sec is None else self._closing_sec
+
+    def _fits_aside(self, deadline: Deadline) -> bool:
+        if deadline.replayed is not None:
+            return self.syncs < deadline.replayed.syncs
+        if self._aside_sec is None:
+            needed_sec = self._unknown_sec + (self._closing_sec or 0.0)
+        else:
+            needed_sec = self._aside_sec + self._reserve_sec
+        if deadline.allows(needed_sec):
+            self._left_out, self._patience = 0, _FIRST_PATIENCE
+            return True
+        self._left_out += 1
+        if self._left_out <= self._patience or not deadline.allows():
+            return False
+        self._left_out, self._patience = 0, min(2 * self._patience, _LAST_PATIENCE)
+        return True

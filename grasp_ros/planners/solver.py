@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ class Refiner(Solver):
         earlier: Sequence[Tensor],
     ) -> Plan:
         """The end of a solve: :func:`~grasp_ros.planners.rollout.best_plan`, timed."""
-        return self._pace.close(
+        plan = self._pace.close(
             deadline,
             lambda: best_plan(
                 self.model, problem, actions, states, warm_start, earlier=list(earlier),
@@ -80,6 +81,7 @@ class Refiner(Solver):
                 stopped=self._pace.stopped,
             ),
         )  # fmt: skip
+        return replace(plan, syncs=self._pace.syncs)
 
 
 class Searcher(Solver):

@@ -92,7 +92,7 @@ class Rig:
         # rclpy asks a callback for its signature, which deque.append has not.
         self._subscriptions = [
             client.create_subscription(
-                kind, f'{namespace}/{topic}', partial(self._hear, topic), 50
+                kind, f'{namespace}/{topic}', partial(self._hear, topic), 500
             )
             for topic, kind in TOPICS.items()
         ]

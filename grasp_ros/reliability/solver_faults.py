@@ -41,7 +41,7 @@ def last_command_sec(robot: Robot) -> float:
 def nan_latents(robot: Robot) -> Reaction:
     robot.set_off()
     robot.change(fault='nan_latent')
-    failed = robot.report(SolverStatistics.SOLVER_FAILED)
+    failed = robot.report(SolverStatistics.STALE_IMAGE)
     require('not finite' in failed.status_text, f'the reason is given: {failed.status_text}')
     before = robot.between('solver_statistics', -math.inf, at_sec(failed))
     good_sec = max(image_sec(r) for r in before if r.status == SolverStatistics.SOLVED)
@@ -49,7 +49,7 @@ def nan_latents(robot: Robot) -> Reaction:
     seen = robot.logged('mpc_node', 'the latent of the frame is not finite')
     robot.change(fault='')
     robot.first('cmd_vel', moves, after_sec=robot.now_sec(), what='motion')
-    return Reaction(stop_sec - good_sec, ('status SOLVER_FAILED', seen))
+    return Reaction(stop_sec - good_sec, ('status STALE_IMAGE', seen))
 
 
 @scenario(

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from grasp_ros.control.controller import COLD, Controller, TickStatus
+from grasp_ros.control.controller import Controller
 from grasp_ros.control.goal import GoalConfig, GoalMonitor, GoalState
 from grasp_ros.control.history import Frame
+from grasp_ros.control.tick import COLD, TickStatus
+from grasp_ros.control.timeline import Timing
 from grasp_ros.sim.scoring import HELD_TICKS, is_held, is_near
 from grasp_ros.sim.world import DiscWorld
 from grasp_ros.training.tasks import EpisodeTask, shortest_ticks
@@ -196,6 +198,9 @@ def run_episode(
     kicks = np.random.default_rng(episode.seed)
     travelled, ratio, warm_ticks, claimed, false_success = 0.0, math.nan, 0, False, False
     at_rest, distances, lost, busy_until_sec = [], [], 0, 0.0
+    timing = None
+    if not conditions.charge:  # then the world stands still while the controller is at work
+        timing = Timing(latency_sec=controller.config.actuator_delay_sec)
     for index in range(limit):
         stamp_sec = index * period_sec
         kick = conditions.disturbance.kick(kicks)
@@ -207,7 +212,7 @@ def run_episode(
         else:
             frame = Frame(images={camera: world.render()}, stamp_sec=stamp_sec)
             wall_sec, cpu_sec = time.perf_counter(), time.thread_time()
-            tick = controller.step(frame, now_sec=stamp_sec)
+            tick = controller.step(frame, now_sec=stamp_sec, timing=timing)
             wall_sec, cpu_sec = time.perf_counter() - wall_sec, time.thread_time() - cpu_sec
             if conditions.charge:
                 busy_until_sec = stamp_sec + cpu_sec

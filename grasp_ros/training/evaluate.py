@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from grasp_ros.control.controller import Controller, ControllerConfig
+from grasp_ros.control.config import ControllerConfig, Schedule
+from grasp_ros.control.controller import Controller
 from grasp_ros.control.warm_start import WarmStartMode
 from grasp_ros.errors import GraspError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
-from grasp_ros.training.episodes import Episode, TickTime, run_episode
+from grasp_ros.training.episodes import Conditions, Disturbance, Episode, TickTime, run_episode
 from grasp_ros.training.statistics import bootstrap, mcnemar, percentiles, rate
 from grasp_ros.training.tasks import episode_tasks, make_world, world_name
 from grasp_ros.world_models import checkpoint
@@ -47,6 +48,9 @@ def evaluate(
     episodes: int,
     seed: int,
     warm_start: WarmStartMode = 'full',
+    schedule: Schedule = 'after_frame',
+    delay_sec: float = 0.0,
+    latency_compensation: bool = True,
     progress: Callable[[int, Episode], None] = lambda index, episode: None,
 ) -> dict[str, Any]:
     """Run episodes and sum them up.
@@ -55,6 +59,9 @@ def evaluate(
     :param settings: fields of its configuration
     :param episodes: how many
     :param seed: of the episodes; the planner's own seed is in ``settings``
+    :param schedule: of the controller; a tick's time is the whole solve in ``after_frame`` alone
+    :param delay_sec: by which the robot follows every command later
+    :param latency_compensation: whether the controller takes that into account
     :param progress: called after every episode
     :return: plain JSON types; rates with Wilson 95 % intervals, times in milliseconds
     :raises ConfigError: on a setting that the planner does not take
@@ -63,8 +70,12 @@ def evaluate(
         model=model,
         planner=registry.make(planner, model, **settings),
         limits=card_limits(model),
-        config=ControllerConfig(warm_start=warm_start),
-    )
+        config=ControllerConfig(
+            warm_start=warm_start, schedule=schedule, actuator_delay_sec=delay_sec,
+            latency_compensation=latency_compensation,
+        ),
+    )  # fmt: skip
+    conditions = Conditions(disturbance=Disturbance(delay_sec=delay_sec))
     world = world_name(model.card)
     horizon = controller.planner.horizon
     results: list[Episode] = []
@@ -77,7 +88,7 @@ def evaluate(
     run_episode(make_world(world, tasks[0].layout), controller, tasks[0])  # warms the code up
     for index, task in enumerate(tasks):
         place = make_world(world, task.layout)
-        results.append(run_episode(place, controller, task, watch=watch))
+        results.append(run_episode(place, controller, task, conditions=conditions, watch=watch))
         progress(index, results[-1])
     wall_ms, cpu_ms, forward_ms = 1e3 * np.array(timing).T
     known = [episode for episode in results if episode.held_out]
@@ -103,6 +114,9 @@ def evaluate(
         'horizon': horizon,
         'settings': settings,
         'warm_start': warm_start,
+        'schedule': schedule,
+        'delay_sec': delay_sec,
+        'latency_compensation': latency_compensation,
         'model': model.card.name,
         'world': world,
         'seed': seed,
@@ -184,6 +198,14 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
               help='Of the episodes.')
 @click.option('--warm-start', type=click.Choice(['none', 'actions', 'full']), default='full',
               show_default=True, help='What is kept of the previous plan.')
+@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='after_frame',
+              show_default=True,
+              help="When is solved. The node's default is `ahead`; `after_frame` times whole "
+                   'solves.')
+@click.option('--delay', 'delay_sec', type=click.FloatRange(0.0, 5.0), default=0.0,
+              show_default=True, help='Seconds by which the robot follows every command later.')
+@click.option('--latency-compensation/--no-latency-compensation', default=True, show_default=True,
+              help='Whether plans begin where their first action takes effect.')
 @click.option('--device', default='cpu', show_default=True, help='cpu, cuda, cuda:1, …')
 @click.option('--threads', type=click.IntRange(min=1), default=1, show_default=True,
               help='CPU threads of torch; one is the fastest for small models.')
@@ -191,8 +213,8 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
               help='Write everything, every episode included, to this file.')
 @click.option('--against', type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help='JSON file of an earlier run on the same episodes: print paired differences.')
-def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, device,
-            threads, json_file, against) -> None:
+def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, schedule,
+            delay_sec, latency_compensation, device, threads, json_file, against) -> None:
     """Drive episodes in the world of the model, without ROS, and print the scores.
 
     Start and goal lie in different rooms with a wall on the straight line. An episode lasts twice
@@ -220,7 +242,9 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
                            description=f'{planner} on {model}: reached {reached}, held {held}')
 
             report = evaluate(world_model, planner=planner, settings=settings, episodes=episodes,
-                              seed=seed, warm_start=warm_start, progress=progress)
+                              seed=seed, warm_start=warm_start, schedule=schedule,
+                              delay_sec=delay_sec, latency_compensation=latency_compensation,
+                              progress=progress)
     except GraspError as error:
         raise click.ClickException(str(error)) from error
     Console().print(summary(report))
@@ -240,6 +264,9 @@ def summary(report: dict[str, Any]) -> Table:
     """The scores as a table for people."""
     table = Table(title=f'{report["planner"]}, T = {report["horizon"]}, {report["model"]}, '
                         f'{report["episodes"]} episodes', show_header=False)
+    if report['delay_sec']:
+        how = 'with' if report['latency_compensation'] else 'without'
+        table.add_row('delay', f'{report["delay_sec"]:g} s, {how} compensation')
     for name in ('reached', 'held'):
         score = report[name]
         low, high = score['ci95']

@@ -1,0 +1,327 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plans begin where their first action takes effect, with the commands that were really sent."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_world
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grasp_ros.control.config import ControllerConfig
+from grasp_ros.control.controller import Controller
+from grasp_ros.control.history import Frame, History
+from grasp_ros.control.latency import look_ahead
+from grasp_ros.control.tick import COLD, TickStatus
+from grasp_ros.control.timeline import Timeline, Timing
+from grasp_ros.planners import registry
+from grasp_ros.planners.base import Effort
+from grasp_ros.world_models.base import ActionSpec, CameraSpec, LatentModel, ModelCard
+
+PERIOD_SEC = 0.1
+CPU = torch.device('cpu')
+
+
+def cart_card(block, history=1) -> ModelCard:
+    return ModelCard(
+        name='cart',
+        architecture={'type': 'cart'},
+        cameras={tiny_world.CAMERA: CameraSpec(height=2, width=4)},
+        actions=(ActionSpec('x', 'm/s', -0.3, 0.3), ActionSpec('y', 'm/s', -0.3, 0.3)),
+        latent_shape=(2,),
+        model_step_sec=block * PERIOD_SEC,
+        action_block=block,
+        history=history,
+        latent_scale=0.3,
+        goal_tolerance=0.002,
+    )
+
+
+class CartModel(LatentModel):
+    """A place that moves with the commanded velocity: exact for any part of a step."""
+
+    def encode(self, observation):
+        image = observation.images[tiny_world.CAMERA][:, -1].to(torch.float32)
+        return (image[:, 0, :2, 0] * 256 + image[:, 1, :2, 0]) / 65535
+
+    def predict(self, context, actions):
+        return context[:, -1] + PERIOD_SEC * actions[:, -1].sum(dim=1)
+
+
+class Cart:
+    """What the model models, and every command takes effect late."""
+
+    def __init__(self, delay_sec, place=(0.2, 0.3)):
+        self.place, self.now_sec = np.array(place, dtype=float), 0.0
+        self.delay_sec = delay_sec
+        self.command = np.zeros(2)
+        self.waiting = []
+
+    def frame(self):
+        image = tiny_world.picture(self.place)
+        return Frame({tiny_world.CAMERA: image}, stamp_sec=self.now_sec)
+
+    def step(self, action, steps=1):
+        if action is not None:
+            self.waiting.append((self.now_sec + self.delay_sec, np.array(action)))
+        then_sec = self.now_sec + steps * PERIOD_SEC
+        while self.waiting and self.waiting[0][0] < then_sec - 1e-9:
+            at_sec, command = self.waiting.pop(0)
+            self._pass(at_sec)
+            self.command = command
+        self._pass(then_sec)
+
+    def _pass(self, then_sec):
+        self.place += max(0.0, then_sec - self.now_sec) * self.command
+        self.now_sec = max(self.now_sec, then_sec)
+
+
+def make_controller(model, **config) -> Controller:
+    controller = Controller(
+        model=model,
+        planner=registry.make('grasp', model, horizon=8, samples=0, **tiny_world.GRASP),
+        limits=tiny_world.limits(),
+        config=ControllerConfig(latency_compensation=True, **config),
+    )
+    frame = Frame({tiny_world.CAMERA: tiny_world.picture((0.7, 0.6))}, 0.0)
+    if model.card.proprioception:
+        frame = replace(frame, proprioception=np.array([0.7]))
+    controller.set_goal(controller.encode_goal(frame))
+    return controller
+
+
+def drive(controller, plant, ticks, *, now_sec=lambda plant: plant.now_sec, delay_sec=None):
+    """Tick without taking time; the latency handed in is the plant's."""
+    delay_sec = plant.delay_sec if delay_sec is None else delay_sec
+    record = []
+    for _ in range(ticks):
+        tick = controller.step(plant.frame(), now_sec=now_sec(plant), timing=Timing(delay_sec))
+        controller.prepare()
+        record.append(tick)
+        plant.step(tick.action)
+    return record
+
+
+@pytest.mark.parametrize('schedule', ['after_frame', 'ahead'])
+@pytest.mark.parametrize(('block', 'history'), [(1, 1), (2, 2), (3, 1)])
+@pytest.mark.parametrize('delay', [0.0, 0.5, 1.75, 3.0])
+def test_what_is_foreseen_is_what_is_seen_whatever_the_delay(schedule, block, history, delay):
+    plant = Cart(delay * PERIOD_SEC)
+    controller = make_controller(
+        CartModel(cart_card(block, history)), schedule=schedule,
+        actuator_delay_sec=plant.delay_sec,
+    )  # fmt: skip
+    record = drive(controller, plant, 60)
+    # All of it, from the first frame after the first plan on: at rest, on the way, at the goal.
+    innovations = [tick.innovation for tick in record[block::block]]
+    assert max(innovations) < 1e-8
+    assert np.linalg.norm(plant.place - (0.7, 0.6)) < 0.01
+    assert all(tick.latency_sec == pytest.approx(plant.delay_sec) for tick in record)
+    shifts = {tick.shift_steps for tick in record if tick.status is TickStatus.SOLVED}
+    assert shifts == {COLD, block}
+    if schedule == 'ahead':
+        assert all(tick.prepare_sec > 0 for tick in record[block::block])
+
+
+def test_without_compensation_the_robot_swings_about_its_goal_and_the_model_is_surprised():
+    finals = {}
+    for compensates in (True, False):
+        plant = Cart(0.5)
+        controller = make_controller(CartModel(cart_card(1)), actuator_delay_sec=0.5)
+        controller.config = replace(controller.config, latency_compensation=compensates)
+        record = drive(controller, plant, 60)
+        places = []
+        for _ in range(15):
+            drive(controller, plant, 1)
+            places.append(np.linalg.norm(plant.place - (0.7, 0.6)))
+        finals[compensates] = max(places), max(tick.innovation for tick in record[1:])
+    assert finals[True][0] < 0.01 < 0.05 < finals[False][0]
+    assert finals[True][1] < 1e-8 < 1e-4 < finals[False][1]
+    assert controller.step(plant.frame(), now_sec=plant.now_sec).latency_sec == 0.0
+
+
+@pytest.mark.parametrize('schedule', ['after_frame', 'ahead'])
+def test_history_blocks_and_tokens_under_a_delay_of_whole_blocks(schedule):
+    """The plant that acts in blocks, with memory: what it foresees is exact, so is the drive."""
+    model = tiny_world.TinyModel(tiny_world.CARD)
+    controller = make_controller(model, schedule=schedule, actuator_delay_sec=4 * PERIOD_SEC)
+    plant, waiting = tiny_world.Plant((0.2, 0.3)), [np.zeros(2)] * 4
+    innovations = []
+    for _ in range(120):
+        tick = controller.step(
+            plant.frame(), now_sec=plant.stamp_sec, timing=Timing(4 * PERIOD_SEC)
+        )
+        controller.prepare()
+        waiting.append(tick.action)
+        plant.step(waiting.pop(0))
+        innovations.append(tick.innovation)
+    assert np.linalg.norm(plant.place - (0.7, 0.6)) < 0.03
+    # Sixteen bits of a picture, rolled over two model steps of a model with momentum.
+    assert max(value for value in innovations if value is not None) < 1e-6
+
+
+def test_the_work_after_the_frame_grows_with_the_lead_and_not_with_the_horizon():
+    class Counting(CartModel):
+        steps = 0
+
+        def predict(self, context, actions):
+            self.steps += 1
+            return super().predict(context, actions)
+
+    work = {}
+    for horizon in (5, 50):
+        for lead in (0, 3):
+            model = Counting(cart_card(1))
+            controller = make_controller(model, schedule='ahead')
+            controller.planner = registry.make('grasp', model, horizon=horizon, samples=0)
+            plant = Cart(lead * PERIOD_SEC)
+            drive(controller, plant, 3)
+            model.steps = 0
+            tick = controller.step(
+                plant.frame(), now_sec=plant.now_sec, timing=Timing(plant.delay_sec)
+            )
+            assert tick.prepare_sec > 0
+            work[horizon, lead] = model.steps
+    assert work[5, 3] == work[50, 3] == work[5, 0] + 3 == work[50, 0] + 3
+
+
+def test_lost_frames_shift_the_warm_start_and_the_forecast_by_what_really_elapsed():
+    plant = Cart(3 * PERIOD_SEC)
+    controller = make_controller(CartModel(cart_card(1)), actuator_delay_sec=plant.delay_sec)
+    drive(controller, plant, 10)
+    plant.step(None, steps=4)  # the last command holds, nobody looks
+    tick = controller.step(plant.frame(), now_sec=plant.now_sec, timing=Timing(plant.delay_sec))
+    assert tick.shift_steps == 5
+    # The plan went on on paper; what was sent is one command.
+    ahead = look_ahead(controller.model, controller._history, step=14, lead=3.0)
+    there = plant.place + 3 * PERIOD_SEC * plant.command
+    np.testing.assert_allclose(ahead.context[-1], there, atol=1e-4)
+
+
+def test_without_a_new_frame_the_plan_goes_on_by_what_really_elapsed():
+    plant = Cart(2 * PERIOD_SEC)
+    controller = make_controller(
+        CartModel(cart_card(1)), actuator_delay_sec=plant.delay_sec, image_timeout_sec=1.0
+    )
+    plan, frame = drive(controller, plant, 5)[-1].plan, None
+    for late in (1, 2, 4):  # the third tick was skipped
+        frame = frame or replace(plant.frame(), stamp_sec=4 * PERIOD_SEC)
+        tick = controller.step(
+            frame, now_sec=(4 + late) * PERIOD_SEC, timing=Timing(plant.delay_sec)
+        )
+        assert tick.status is TickStatus.PREVIOUS_PLAN
+        assert tick.plan_offset == late
+        np.testing.assert_allclose(tick.action, plan.actions[late, 0].numpy(), atol=1e-6)
+
+
+def test_a_command_that_is_withdrawn_was_never_in_force():
+    plant = Cart(2 * PERIOD_SEC)
+    controller = make_controller(CartModel(cart_card(1)), actuator_delay_sec=plant.delay_sec)
+    for _ in range(8):
+        tick = controller.step(
+            plant.frame(), now_sec=plant.now_sec, timing=Timing(plant.delay_sec)
+        )
+        assert tick.action.any()
+        tick = controller.withdraw(tick, TickStatus.STALE_IMAGE, 'too late')
+        assert tick.status is TickStatus.STALE_IMAGE and not tick.action.any()
+        plant.step(tick.action)
+    ahead = look_ahead(controller.model, controller._history, step=7, lead=2.0)
+    np.testing.assert_allclose(ahead.context[-1], (0.2, 0.3), atol=1e-4)
+    assert all(tick.innovation is None for tick in drive(controller, plant, 1))
+
+
+def test_frames_that_are_refused_for_too_long_count_as_stale():
+    plant = Cart(0.0)
+    controller = make_controller(CartModel(cart_card(1)), image_timeout_sec=0.35)
+    drive(controller, plant, 3)
+    statuses = []
+    for _ in range(5):
+        bad = replace(plant.frame(), images={})
+        tick = controller.step(bad, now_sec=plant.now_sec, timing=Timing(0.0))
+        statuses.append(tick.status)
+        plant.step(tick.action)
+    assert statuses == 3 * [TickStatus.PREVIOUS_PLAN] + 2 * [TickStatus.STALE_IMAGE]
+    assert not tick.action.any() and 'camera' in tick.detail
+    assert drive(controller, plant, 1)[0].status is TickStatus.SOLVED
+
+
+@settings(deadline=None)
+@given(
+    commands=st.lists(
+        st.tuples(st.integers(0, 40), st.floats(-1, 1)), min_size=1, max_size=10,
+        unique_by=lambda command: command[0],
+    ),
+    first=st.integers(0, 60), block=st.integers(1, 3), count=st.integers(1, 4),
+)
+def test_the_commands_in_force_cover_the_way_that_the_robot_goes(commands, first, block, count):
+    history = History(cart_card(block), np.array([0.5, 0.0]))
+    for quarter, value in sorted(commands):
+        history.add_action(quarter / 4, np.array([value, 0.0]))
+    steps = history.blocks(first / 4, count, CPU)[..., 0]
+    assert steps.shape == (count, block)
+    # Integrate on the quarters, where all commands begin.
+    way = 0.0
+    for quarter in range(first, first + 4 * count * block):
+        begun = [value for at, value in sorted(commands) if at <= quarter]
+        way += (begun[-1] if begun else 0.5) / 4
+    assert float(steps.sum()) == pytest.approx(way, abs=1e-5)
+
+
+def test_the_lead_follows_what_is_measured_but_not_every_flicker():
+    timeline = Timeline(PERIOD_SEC)
+    timeline.take_up(10.0, now_sec=10.01)
+
+    def lead(age_sec, *durations, delay_sec=0.0):
+        for duration_sec in durations:
+            timeline.add_duration(duration_sec)
+        timeline.expect(10.0 + age_sec, delay_sec=delay_sec)
+        return timeline.lead
+
+    assert lead(0.02) == 0.0  # a fifth of a step
+    assert lead(0.02, 0.01, 0.01, 0.01) == 0.25
+    assert lead(0.035) == 0.25
+    assert lead(0.02, 3.0) == 0.25  # one stall says nothing of the next tick
+    assert lead(0.02, delay_sec=0.5) == 5.25
+    assert lead(0.0) == 0.0
+    timeline.count_on(10.21)  # two steps on, without a frame: those are not latency
+    assert lead(0.21, delay_sec=0.1) == 1.25
+
+
+def test_a_run_with_real_durations_is_replayed_bit_by_bit():
+    model = CartModel(cart_card(2))
+    readings = iter(np.cumsum(np.random.default_rng(3).exponential(0.002, 100_000)))
+
+    def run(clock, timings):
+        controller = make_controller(
+            model, schedule='ahead', actuator_delay_sec=0.13, deadline_sec=0.04
+        )
+        controller.planner = registry.make(
+            'grasp', model, horizon=6, iterations=50, samples=8, noise_scale=0.02, sync_every=2
+        )
+        controller._clock = clock
+        plant, record = Cart(0.13), []
+        for index in range(40):
+            timing, effort = (None, None) if timings is None else timings[index]
+            tick = controller.step(plant.frame(), now_sec=plant.now_sec + 0.02, timing=timing)
+            if timings is None or effort:
+                controller.prepare(budget_sec=0.05, effort=effort)
+            record.append(tick)
+            plant.step(tick.action)
+        return record
+
+    first = run(lambda: float(next(readings)), None)
+    assert len({tick.iterations for tick in first}) > 4
+    assert len({tick.latency_sec for tick in first}) > 1
+    timings = []
+    for tick, later in zip(first, [*first[2:], None, None]):
+        effort = Effort(tick.iterations, tick.syncs) if tick.iterations else None
+        timing = Timing(tick.latency_sec, tick.encode_sec + tick.solve_sec, effort)
+        prepared = later is not None and later.prepare_sec > 0
+        timings.append((timing, Effort(later.iterations, later.syncs) if prepared else None))
+    again = run(lambda: 0.0, timings)
+    for before, after in zip(first, again):
+        assert np.array_equal(before.action, after.action)
+        assert (before.shift_steps, before.latency_sec) == (after.shift_steps, after.latency_sec)
