@@ -47,6 +47,11 @@ from grasp_ros.planners.base import (
 from grasp_ros.planners.feedback import Feedback
 from grasp_ros.world_models.base import WorldModel
 
+# Of the deadline, for a solve that follows its frame in schedule `ahead` because nothing that fits
+# was prepared. Were it to take all of it, no time would be left to prepare the next one, which
+# would follow its frame for that, and so on.
+CATCH_UP = 1 / 3
+
 
 class Controller:
     """Receding-horizon control of one robot with one world model and one planner.
@@ -132,13 +137,13 @@ class Controller:
         :param now_sec: present time on the clock of the frames' stamps
         :param timing: what is known of this tick and need not be measured
         """
-        started_sec = self._clock()
         self._ticks += 1
         tick = self._step_unlimited(frame, now_sec, timing)
         low, high = self.limits.bounds
         action = np.minimum(np.maximum(tick.action, low), high)
         limited = bool((np.abs(action - tick.action) > 1e-6).any())
-        duration_sec = self._clock() - started_sec if timing is None else timing.duration_sec
+        # What the record of a run says, so that a replay of it counts the same.
+        duration_sec = tick.encode_sec + tick.solve_sec if timing is None else timing.duration_sec
         if tick.status is TickStatus.SOLVED:
             self._timeline.add_duration(duration_sec)
         self._remember(action, now_sec + duration_sec)
@@ -253,7 +258,10 @@ class Controller:
         elif timing is not None:
             self._timeline.assume(timing.latency_sec)
         else:
-            self._timeline.expect(now_sec, delay_sec=self.config.actuator_delay_sec)
+            prepared = self._prepared is not None and self._prepared.step == self._timeline.begins
+            self._timeline.expect(
+                now_sec, delay_sec=self.config.actuator_delay_sec, prepared=prepared
+            )
 
     def _remember(self, action: np.ndarray, sent_sec: float) -> None:
         """Note a command, and from when on it is in force."""
@@ -301,7 +309,9 @@ class Controller:
         warm_start, shift_steps = self._warm_start(self._timeline.begins)
         expires_sec = None
         if self.config.deadline_sec:
-            expires_sec = started_sec + self.config.deadline_sec
+            is_late = self.config.schedule == 'ahead' and warm_start is not None
+            share = CATCH_UP if is_late else 1.0
+            expires_sec = started_sec + share * self.config.deadline_sec
         deadline = Deadline(expires_sec, clock=self._clock, replayed=effort)
         ahead = self._look_ahead()
         try:
