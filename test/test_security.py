@@ -22,6 +22,10 @@ FORBIDDEN_CALLS = {
     ('torch', 'load'), ('torch', 'save'), ('torch', 'hub'), ('os', 'system'), ('os', 'popen'),
     ('np', 'load'), ('numpy', 'load'), ('pandas', 'read_pickle'),
 }  # fmt: skip
+# The fault table makes a pickle that would run code, to see it refused.
+ATTACKS = {
+    'grasp_ros/reliability/model_faults.py': {'pickle', 'pickle.dumps', 'pickle.loads'},
+}
 SAFE_YAML = {'YAMLError', 'safe_dump', 'safe_load'}
 
 
@@ -73,6 +77,8 @@ def test_nothing_in_the_package_executes_data_or_opens_a_connection():
     sources = [*ROOT.glob('grasp_ros/**/*.py'), *ROOT.glob('launch/*.py')]
     assert len(sources) > 50
     found = {str(path.relative_to(ROOT)): problems(path.read_text()) for path in sources}
+    for path, names in ATTACKS.items():
+        found[path] = [(line, what) for line, what in found[path] if what not in names]
     assert not {path: what for path, what in found.items() if what}
 
 
