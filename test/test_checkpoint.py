@@ -13,7 +13,9 @@ from grasp_ros.errors import CardError, CheckpointError, ObservationError
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import ModelCard, Observation, WorldModel
 
-SHIPPED = ['inertial_two_rooms', 'staggered_walls', 'two_rooms', 'two_rooms_no_metric']
+SHIPPED = [
+    'inertial_two_rooms', 'random_door', 'staggered_walls', 'two_rooms', 'two_rooms_no_metric',
+]
 
 
 def pictures(model, count=3):

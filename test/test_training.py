@@ -37,7 +37,7 @@ from grasp_ros.world_models.base import ActionSpec, CameraSpec, ModelCard, Obser
 from grasp_ros.world_models.jepa import Jepa, Predictor
 
 MODELS = ('two_rooms', 'two_rooms_no_metric')
-NEW_TASKS = ('inertial_two_rooms', 'staggered_walls')
+NEW_TASKS = ('inertial_two_rooms', 'staggered_walls', 'random_door')
 
 
 class Recorder:
@@ -333,7 +333,7 @@ def test_quick_run_of_each_task_leaves_a_model_of_its_world(quick_runs, task):
     card = model.card
     assert card.training['world'] == task and f'--task {task}' in card.training['command']
     assert card.actions[0].unit == ('m/s^2' if task == 'inertial_two_rooms' else 'm/s')
-    world = make(task, layout=7 if task == 'staggered_walls' else None)
+    world = make(task, layout=7 if task in LAYOUTS else None)
     assert card.model_step_sec == world.scene.step_sec
     images = _images(world, [(0.2, 0.15), (0.8, 0.7)]).expand(-1, card.frames, -1, -1, -1)
     latent = model.encode(Observation({'overhead': images}, actions=torch.zeros(2, 1, 1, 2)))
@@ -387,10 +387,12 @@ def test_shipped_model_of_inertia_knows_that_a_fast_robot_goes_on():
     assert np.linalg.norm(places[1].numpy() - now) < 0.03
 
 
-@pytest.mark.parametrize('layout', [LAYOUTS['staggered_walls'].training[4],
-                                    LAYOUTS['staggered_walls'].held_out[2]])
-def test_shipped_model_of_layouts_sees_a_wall_stop_the_robot_and_a_gap_let_it_pass(layout):
-    model, world = checkpoint.load('staggered_walls'), make('staggered_walls', layout=layout)
+@pytest.mark.parametrize(('name', 'layout'), [
+    (name, layout) for name in ('staggered_walls', 'random_door')
+    for layout in (LAYOUTS[name].training[4], LAYOUTS[name].held_out[2])
+])
+def test_shipped_model_of_layouts_sees_a_wall_stop_the_robot_and_a_gap_let_it_pass(name, layout):
+    model, world = checkpoint.load(name), make(name, layout=layout)
     gap, height = world.scene.doors[0], world.scene.doors[0].low[1]
     beside = height + 0.1 + (0.4 if height < 0.5 else -0.4)
     starts = [(gap.low[0] - 0.08, height + 0.1), (gap.low[0] - 0.08, beside)]
