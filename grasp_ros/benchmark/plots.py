@@ -149,6 +149,10 @@ def _feedback(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
             axis.grid(alpha=0.3)
             axis.set_title(f'{task}, {disturbance}', fontsize=10)
             axis.set(xscale='log', yscale='symlog', xlabel='image to action, ms')
+            ticks = (1, 2, 5, 10, 20, 50, 100)
+            axis.set_xticks(ticks, map(str, ticks))
+            axis.set_xlim(ticks[0], ticks[-1])
+            axis.minorticks_off()
         line[0].set_ylabel('regret, mm')
     known = {}
     for axis in axes.flat:
