@@ -18,6 +18,7 @@ COMMANDS = {
     ),
     'demo': ('grasp_ros.node.demo:command', 'Drive to goals in the embedded world, over ROS 2.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
+    'faults': ('grasp_ros.reliability.command:command', 'Do to the nodes all that can go wrong.'),
     'soak': (
         'grasp_ros.reliability.soak:command', 'Drive for a long time under load and faults.',
     ),

@@ -287,6 +287,8 @@ def test_the_predictors_pullback_of_a_rollout_is_the_gradient(static_size):
     predictor = Predictor(
         latent_size=6, action_size=2, action_scale=0.3, width=8, static_size=static_size
     ).double()
+    if static_size:  # as after training; it starts at zero
+        torch.nn.init.normal_(predictor.straight.weight)
     latent = torch.randn(3, 6, dtype=torch.float64)
     actions = torch.randn(3, 5, 2, dtype=torch.float64, requires_grad=True)
     cotangent = torch.randn(3, 5, 6, dtype=torch.float64)

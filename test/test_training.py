@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training: its data, its stages, stopping and going on, what it leaves; the JEPA it trains."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -28,7 +29,7 @@ from grasp_ros.training.metrics import (
     rank_correlation,
 )
 from grasp_ros.training.runner import Interrupted
-from grasp_ros.training.stages import paste
+from grasp_ros.training.stages import LayoutPredictorStage, Networks, paste
 from grasp_ros.training.state import STATE_FILE
 from grasp_ros.training.train import command, train
 from grasp_ros.world_models import checkpoint
@@ -206,11 +207,18 @@ def test_damaged_state_is_refused(tmp_path):
               command='test', progress=Recorder())
 
 
+def _predictor(static: int) -> Predictor:
+    predictor = Predictor(latent_size=5 + static, action_size=2, action_scale=0.3, width=33,
+                          static_size=static).double()
+    if static:  # as after training; it starts at zero
+        torch.nn.init.normal_(predictor.straight.weight)
+    return predictor
+
+
 @pytest.mark.parametrize('static', [0, 3])
 def test_hand_written_pullback_is_that_of_autograd(static):
     torch.manual_seed(0)
-    predictor = Predictor(latent_size=5 + static, action_size=2, action_scale=0.3, width=33,
-                          static_size=static).double()
+    predictor = _predictor(static)
     latent, action = torch.randn(7, 5 + static).double(), torch.randn(7, 2).double()
     cotangent = torch.randn(7, 5 + static).double()
     expected = predictor(latent, action.requires_grad_())
@@ -224,8 +232,7 @@ def test_hand_written_pullback_is_that_of_autograd(static):
 @pytest.mark.parametrize('static', [0, 3])
 def test_rollout_is_repeated_prediction(static):
     torch.manual_seed(0)
-    predictor = Predictor(latent_size=5 + static, action_size=2, action_scale=0.3, width=33,
-                          static_size=static).double()
+    predictor = _predictor(static)
     latent, actions = torch.randn(4, 5 + static).double(), torch.randn(4, 6, 2).double()
     together, walls = predictor.rollout(latent, actions), latent[:, 5:]
     for step in range(6):
@@ -233,6 +240,25 @@ def test_rollout_is_repeated_prediction(static):
         assert torch.allclose(together[:, step], latent, atol=1e-12)
         assert torch.equal(latent[:, 5:], walls)
     assert not torch.equal(together[:, -1, :5], together[:, 0, :5])
+
+
+def test_predictor_of_layouts_begins_anew_with_commands_that_lead_straight_on():
+    config = TrainingConfig.of('staggered_walls', seed=0, quick=True)
+    networks = Networks(config, image_size=64, action_scale=0.3)
+    before = copy.deepcopy(networks['plain_predictor'].state_dict())
+    stage = LayoutPredictorStage(networks, None, config, space='plain')
+    stage.begin()
+    first = copy.deepcopy(networks['plain_predictor'].state_dict())
+    assert not torch.equal(first['hidden.weight'], before['hidden.weight'])
+    torch.nn.init.normal_(networks['plain_predictor'].hidden.weight)
+    stage.begin()  # whatever was there: the same
+    assert all(torch.equal(value, first[name])
+               for name, value in networks['plain_predictor'].state_dict().items())
+    latent = torch.zeros(2, config.plain_size + config.static_size)
+    with torch.no_grad():
+        right, still = networks['plain_predictor'](latent, torch.tensor([[0.3, 0.0], [0.0, 0.0]]))
+    moved = (right - still)[:config.plain_size]
+    assert moved[0] > 3 * moved[1].abs() and moved[0] == pytest.approx(1 / 8.6, rel=0.5)
 
 
 def test_static_part_matters_to_the_motion_and_not_to_the_cost():

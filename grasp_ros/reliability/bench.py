@@ -29,7 +29,12 @@ def _gate(name: str, **parameters) -> Part:
 ROBOTS: dict[str, tuple[Part, ...]] = {
     'robot': (Part('sim_node', WORLD), _gate('robot'), Part('mpc_node')),
     # A controller whose solver and model can be made to fail; the others run the product's own.
-    'solver': (Part('sim_node', WORLD), _gate('solver'), Part('mpc_node', CONTROLLER)),
+    # It solves after the frame, so that there is something to be in the middle of.
+    'solver': (
+        Part('sim_node', WORLD),
+        _gate('solver'),
+        Part('mpc_node', CONTROLLER, {'control.schedule': 'after_frame'}),
+    ),
     # For what needs processes of its own.
     'none': (),
     # The scenario is the controller.

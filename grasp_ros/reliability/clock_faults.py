@@ -36,7 +36,7 @@ def _quiet(robot: Robot, since: int) -> None:
 def _jump(robot: Robot, clock: str, is_after) -> Reaction:
     """A jump on the way; the time on the new clock until a plan starts from a frame of it."""
     robot.set_off()
-    since = len(robot.heard['gate_status'])
+    robot.heard.clear()
     robot.change('sim_node', clock=clock)
     first = robot.first('cmd_vel', lambda c: is_after(at_sec(c)), what='the new time')
     planned = robot.first(
@@ -44,8 +44,8 @@ def _jump(robot: Robot, clock: str, is_after) -> Reaction:
     )
     moved_sec = at_sec(planned)
     robot.first('cmd_vel', lambda c: moves(c) and is_after(at_sec(c)) and at_sec(c) > moved_sec)
-    robot.wait_for(lambda: len(robot.heard['gate_status']) > since + 10, 'the gate to go on')
-    _quiet(robot, since)
+    robot.wait_for(lambda: len(robot.heard['gate_status']) > 10, 'the gate to go on')
+    _quiet(robot, 0)
     return Reaction(at_sec(planned) - at_sec(first), ('statistics image_stamp',))
 
 
@@ -55,10 +55,9 @@ def _jump(robot: Robot, clock: str, is_after) -> Reaction:
     measured='first command on the new clock → first plan from a frame on it',
 )  # fmt: skip
 def clock_back(robot: Robot) -> Reaction:
-    # Long enough after its start that the reset is a jump.
+    # So long after its start that old and new time cannot be mixed up.
     robot.wait_for(lambda: robot.simulated_sec() > START_SEC + 2.0, 'simulated time to pass')
-    end_sec = robot.simulated_sec()
-    reaction = _jump(robot, 'reset', lambda sec: sec < end_sec)
+    reaction = _jump(robot, 'reset', lambda sec: sec < START_SEC + 2.0)
     seen = robot.logged('mpc_node', 'the clock jumped back')
     return Reaction(reaction.seconds, (*reaction.seen, seen))
 

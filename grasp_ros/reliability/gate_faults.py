@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from geometry_msgs.msg import TwistStamped
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from grasp_ros.msg import GateStatus
@@ -235,8 +236,7 @@ def _ended(robot: Robot, number: int) -> Reaction:
     require(code == 0, f'the exit code is {code}')
     last = robot.gate(GateStatus.REASON_SHUTDOWN, after_sec=asked_sec)
     stop = robot.first('cmd_vel', rests, after_sec=asked_sec, what='a last safe command')
-    topic = f'{robot.namespace}/cmd_vel'
-    robot.wait_for(lambda: not robot.client.count_publishers(topic), 'the end of the gate')
+    robot.wait(0.2)
     require(speed(robot.heard['cmd_vel'][-1]) == 0.0, 'the last command is the safe one')
     require(robot.heard['gate_status'][-1] is last, 'nothing is said after that')
     return Reaction(at_sec(stop) - asked_sec, ('exit code 0', 'gate SHUTDOWN'))
@@ -270,10 +270,14 @@ def qos_mismatch(robot: Robot) -> Reaction:
     us = robot.client.get_name()
     start_sec = robot.now_sec()
     sender = robot.client.create_publisher(
-        TwistStamped, action, QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    )
-    late_joiner = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    receiver = robot.client.create_subscription(TwistStamped, cmd_vel, print, late_joiner)
+        TwistStamped, action, QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+        event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+    )  # fmt: skip
+    receiver = robot.client.create_subscription(
+        TwistStamped, cmd_vel, print,
+        QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+        event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+    )  # fmt: skip
     lines = (
         f'{action}: nothing goes from {us} to gate_node: Best effort publisher and reliable '
         'subscription',

@@ -4,9 +4,25 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
 from grasp_ros.errors import ConfigError
+
+
+def heading(command: str) -> str:
+    """What a part begins with: command, machine and versions."""
+    processor = platform.machine()
+    cpuinfo = Path('/proc/cpuinfo')
+    if cpuinfo.is_file():
+        names = (line for line in cpuinfo.read_text().splitlines() if 'model name' in line)
+        processor = next(names, f': {processor}').partition(': ')[2]
+    return (
+        f'`{command}`; {os.cpu_count()} cores, {processor}, '
+        f'Python {platform.python_version()}, torch {version("torch")}.'
+    )
 
 
 def write_part(file: Path, name: str, text: str) -> None:

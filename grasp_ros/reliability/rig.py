@@ -36,7 +36,7 @@ from grasp_ros.node.processes import NodeProcess, environment
 from grasp_ros.srv import RenderGoal, ResetRobot
 
 LIMIT_SEC = 30.0  # for anything; only what fails waits that long
-RETRY_SEC = 5.0
+RETRY_SEC = 2.0
 TOPICS = {
     'action': TwistStamped,
     'solver_statistics': SolverStatistics,

@@ -350,7 +350,8 @@ class Robot(Rig):
         self.heard['diagnostics'] += [s for s in message.status if s.name.startswith(own)]
 
     def _normal(self, node: str, name: str) -> Any:
-        return self.parts[node].parameters.get(name, DEFAULTS.get(name.replace('__', '.')))
+        name = name.replace('__', '.')
+        return self.parts[node].parameters.get(name, DEFAULTS.get(name))
 
 
 def at_sec(message: Any) -> float:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -218,19 +216,6 @@ def command(
         raise SystemExit(1)
 
 
-def _heading(soak: Soak) -> str:
-    """Command, machine and versions."""
-    processor = platform.machine()
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.is_file():
-        names = (line for line in cpuinfo.read_text().splitlines() if 'model name' in line)
-        processor = next(names, f': {processor}').partition(': ')[2]
-    return (
-        f'`grasp-ros soak {soak.options}`; {os.cpu_count()} cores, {processor}, '
-        f'Python {platform.python_version()}, torch {version("torch")}.'
-    )
-
-
 def _write(
     numbers: dict[str, Any],
     verdicts: list[Bar],
@@ -244,5 +229,6 @@ def _write(
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     if page_file is not None:
-        text = soak_report.markdown(numbers, verdicts, heading=_heading(soak))
+        heading = page.heading(f'grasp-ros soak {soak.options}')
+        text = soak_report.markdown(numbers, verdicts, heading=heading)
         page.write_part(page_file, 'soak' if soak.with_faults else 'load', text)

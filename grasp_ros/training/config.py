@@ -90,8 +90,8 @@ TASKS: dict[str, dict[str, Any]] = {
                            'encoder_batch': 56, 'encoder_rollout': 5},
     'staggered_walls': {'plain_size': 2, 'static_size': 8, 'metric_size': 0,
                         'encoder_steps': 3000, 'encoder_batch': 80, 'encoder_layouts': 20,
-                        'encoder_rollout': 4, 'predictor_steps': 5000, 'predictor_rate': 8e-3,
-                        'probe_steps': 3000},
+                        'encoder_rollout': 4, 'predictor_steps': 3500, 'predictor_rate': 8e-3,
+                        'rollout_steps': 300, 'probe_steps': 3000},
 }
 """What differs from the defaults."""
 _QUICK = {

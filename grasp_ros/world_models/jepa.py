@@ -15,7 +15,7 @@ robot at rest, and is the way that the robot makes in kappa model steps at its p
 Where the walls differ from place to place the latent has a part ``w`` for what does not move
 beside the ``z`` of what does: ``s = (z, w)``, the cost sees ``z`` alone.
 
-The predictor is a residual MLP, ``F(s, a) = s + m(s, a)``, or ``(z + m(z, w, a), w)``, small
+The predictor is a residual MLP, ``F(s, a) = s + m(s, a)``, or ``(z + B a + m(z, w, a), w)``, small
 enough for its pullback to be written by hand. The probe reads the robot's place for pictures and
 reports; it controls nothing.
 """
@@ -69,6 +69,11 @@ class Encoder(nn.Module):
 class Predictor(nn.Module):
     """One model step in latent space, ``s + m(s, a)``.
 
+    With a static part it is ``z + B a + m(z, w, a)``: there z is a floor on which a command leads
+    straight on, and the network is left with what the walls do to it. (Trained alike for 1,200
+    steps on 16 layouts, without that term: 25 steps ahead 0.021 m off there and 0.033 in four
+    others; with it 0.017 and 0.020.)
+
     :param latent_size: entries of the latent
     :param action_size: entries of the action
     :param action_scale: largest magnitude of an action; actions are divided by it
@@ -84,11 +89,14 @@ class Predictor(nn.Module):
         self.from_action = nn.Linear(action_size, width, bias=False)
         self.hidden = nn.Linear(width, width)
         self.out = nn.Linear(width, self._moving)
+        self.straight = nn.Linear(action_size, self._moving, bias=False) if static_size else None
         with torch.no_grad():
             # The first prediction is then "nothing moves", a good start for long rollouts.
             self.out.weight.mul_(0.1)
             self.out.bias.zero_()
             self.from_action.weight.div_(action_scale)
+            if self.straight is not None:
+                self.straight.weight.zero_()
 
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
         """
@@ -123,11 +131,16 @@ class Predictor(nn.Module):
         if static.shape[1]:
             pushed = pushed + static.mm(inward[self._moving :])
             inward = inward[: self._moving]
+        # What is added to each step whatever the hidden layers say.
+        added = [out_bias] * horizon
+        if self.straight is not None:
+            straight = linear(out_bias, flat, self.straight.weight.t())
+            added = straight.view(horizon, count, -1).unbind(0)
         latents = []
-        for push in pushed.unbind(0):
+        for push, plain in zip(pushed.unbind(0), added, strict=True):
             first = linear(push, moving, inward)
             second = linear(hidden_bias, silu(first), hidden)
-            moving = moving + linear(out_bias, silu(second), outward)
+            moving = moving + linear(plain, silu(second), outward)
             if tape is not None:
                 tape.append((first, second))
             latents.append(moving)
@@ -143,15 +156,18 @@ class Predictor(nn.Module):
         second = torch.addmm(self.hidden.bias, nn.functional.silu(first), self.hidden.weight.t())
         change = torch.addmm(self.out.bias, nn.functional.silu(second), self.out.weight.t())
         moving = self._moving
+        if self.straight is not None:
+            change.addmm_(action, self.straight.weight.t())
         after = change.add_(latent[:, :moving])
         if moving < latent.shape[1]:
             after = torch.cat((after, latent[:, moving:]), dim=1)
 
         def pullback(cotangent: Tensor) -> Tensor:
-            backward = torch.ops.aten.silu_backward.default
-            cotangent = backward(cotangent[:, :moving].mm(self.out.weight), second)
+            backward, arriving = torch.ops.aten.silu_backward.default, cotangent[:, :moving]
+            cotangent = backward(arriving.mm(self.out.weight), second)
             cotangent = backward(cotangent.mm(self.hidden.weight), first)
-            return cotangent.mm(self.from_action.weight)
+            given = cotangent.mm(self.from_action.weight)
+            return given if self.straight is None else given.addmm_(arriving, self.straight.weight)
 
         return after, pullback
 
@@ -168,14 +184,17 @@ class Predictor(nn.Module):
             hidden, outward = self.hidden.weight, self.out.weight
             arriving = cotangent[:, :, : self._moving].unbind(1)
             total = torch.zeros_like(arriving[0])
-            pushes = []
+            pushes, totals = [], []
             for (first, second), own in zip(reversed(tape), reversed(arriving), strict=True):
                 total = total + own
                 push = backward(backward(total.mm(outward), second).mm(hidden), first)
                 pushes.append(push)
+                totals.append(total)
                 total = torch.addmm(total, push, inward)
-            pushes.reverse()
-            return torch.stack(pushes, dim=1) @ self.from_action.weight
+            given = torch.stack(pushes[::-1], dim=1) @ self.from_action.weight
+            if self.straight is not None:
+                given += torch.stack(totals[::-1], dim=1) @ self.straight.weight
+            return given
 
         return latents, pullback
 
