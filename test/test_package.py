@@ -108,6 +108,13 @@ def test_simulator_imports_no_torch():
     )
 
 
+@pytest.mark.parametrize('node', ['mpc_node', 'gate_node', 'sim_node'])
+def test_nodes_can_be_discovered_before_torch_is_imported(node):
+    pytest.importorskip('grasp_ros.msg', reason='no messages: built by GRASP_ROS_MESSAGES=1')
+    program = f'import sys; sys.modules["torch"] = None; import grasp_ros.node.{node}'
+    run(sys.executable, '-c', program)
+
+
 @pytest.mark.parametrize('command', [(), ('train',), ('evaluate',), ('benchmark',), ('demo',)])
 def test_command_line_answers_help(command):
     pip_distribution()

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 
 from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.node.camera import Camera
-from grasp_ros.node.health import CameraHealth, Health, Held, Level
+from grasp_ros.node.health import PARTS, CameraHealth, Health, Held, Level
 from grasp_ros.node.worker import Arrival, TickReport
 from grasp_ros.world_models.base import ModelCard
 
-PARTS = ('camera', 'solver', 'deadline', 'warm start')
 WINDOW_TICKS = 100  # that misses and cold starts are counted in
 WARN_MISSES, ERROR_MISSES = 2, 10  # among those ticks
 WARN_LOST = 5  # cold starts among those ticks that no new goal explains
@@ -89,7 +88,7 @@ class ControllerHealth:
             self._solver_health = self._solver.update(health, now_sec)
 
     def judge(self, *, ros_sec: float, timeout_sec: float) -> Mapping[str, Health]:
-        """What to show of each of :data:`PARTS`.
+        """What to show of each of :data:`~grasp_ros.node.health.PARTS`.
 
         :param ros_sec: the ROS clock, on which frames are stamped
         :param timeout_sec: age above which a frame is stale

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from grasp_ros.control.gate import Gate, GateOutput, GateReason, GateState
 
+PARTS = ('camera', 'solver', 'deadline', 'warm start')  # of an active controller
 HOLD_SEC = 1.0  # a level that flickers is not told at every flicker
 WARN_RATE, ERROR_RATE = 0.9, 0.5  # of the control rate, which the camera has to keep up with
 _RATE_FRAMES = 10

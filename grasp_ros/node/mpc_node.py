@@ -4,6 +4,9 @@
 
 Callbacks only keep the newest frame; a :class:`~grasp_ros.node.worker.Worker` does the rest in a
 thread of its own, so that the node stays answerable whatever the solver does.
+
+Importing this module imports no torch: that takes seconds, in which others discover the node if it
+is there already, which may take as long. So what needs torch is imported where it is used.
 """
 
 from __future__ import annotations
@@ -12,15 +15,11 @@ from grasp_ros.node import spin  # first: where ROS is missing, its error names 
 
 # isort: split
 
-from grasp_ros.node import torch_first  # noqa: F401
-
-# isort: split
-
 import sys
 import time
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
@@ -29,16 +28,18 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from grasp_ros.errors import GraspError
-from grasp_ros.node import messages, qos, settings, tables
-from grasp_ros.node.camera import Camera
-from grasp_ros.node.controller_health import PARTS, ControllerHealth
+from grasp_ros.node import messages, qos, tables
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.goals import Goal, GoalServer
-from grasp_ros.node.health import Health, Level
+from grasp_ros.node.health import PARTS, Health, Level
 from grasp_ros.node.parameter_server import ParameterServer
-from grasp_ros.node.reports import Publishers
-from grasp_ros.node.settings import Settings
-from grasp_ros.node.worker import Sink, TickReport, Worker
+
+if TYPE_CHECKING:
+    from grasp_ros.node.camera import Camera
+    from grasp_ros.node.controller_health import ControllerHealth
+    from grasp_ros.node.reports import Publishers
+    from grasp_ros.node.settings import Settings
+    from grasp_ros.node.worker import Sink, TickReport, Worker
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _STOP_SEC = 1.0  # how long a solver may take to notice that nobody wants its result
@@ -66,6 +67,8 @@ class MpcNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__('mpc_node')
+        from grasp_ros.node import torch_first  # noqa: F401  once the node can be discovered
+
         self._controller = None
         self._camera: Camera | None = None
         self._image_subscription = None
@@ -136,6 +139,9 @@ class MpcNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to tick."""
+        from grasp_ros.node.controller_health import ControllerHealth
+        from grasp_ros.node.worker import Worker
+
         result = super().on_activate(state)
         if result is SUCCESS:
             self._controller.reset()
@@ -182,6 +188,10 @@ class MpcNode(LifecycleNode):
             self.trigger_activate()
 
     def _configure(self) -> None:
+        from grasp_ros.node import settings
+        from grasp_ros.node.camera import Camera
+        from grasp_ros.node.reports import Publishers
+
         values = self._settings.values
         controller = settings.build_controller(values)
         card = controller.model.card
@@ -265,6 +275,8 @@ class MpcNode(LifecycleNode):
             self._worker.forget_frames()
 
     def _check(self, values: Mapping[str, Any]) -> None:
+        from grasp_ros.node import settings
+
         card = None if self._controller is None else self._controller.model.card
         settings.check(values, card)
 
@@ -273,6 +285,8 @@ class MpcNode(LifecycleNode):
             self._worker.apply(self._read_settings())
 
     def _read_settings(self) -> Settings:
+        from grasp_ros.node.settings import Settings
+
         model = self._controller.model
         return Settings.from_values(self._settings.values, model.card, model.device)
 
