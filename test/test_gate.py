@@ -97,12 +97,13 @@ def test_another_controller_needs_a_new_enable(source, sequence):
     assert gate.step(0.3).command == FORWARD
 
 
-def test_two_controllers_at_once_never_drive():
+def test_two_controllers_at_once_never_drive_and_are_counted():
     gate = armed()
     for n in range(20):
-        send(gate, 0.1 * n, source='ab'[n % 2], sequence=n)
+        reason = send(gate, 0.1 * n, source='ab'[n % 2], sequence=n)
         if n:
             assert gate.step(0.1 * n).command == STILL
+            assert 'another publisher' in reason and gate.rejected == n
 
 
 @pytest.mark.parametrize(
@@ -224,3 +225,28 @@ def test_whatever_comes_the_robot_gets_finite_commands_within_the_limits(
             change = math.dist(sent[:3], last[:3])
             assert change <= acceleration * wait_sec * (1 + 1e-9) + 1e-12
         last = sent
+
+
+@given(events, st.floats(0.0, 1.0), st.booleans())
+def test_whatever_comes_only_a_passing_gate_moves_the_robot_and_a_latch_holds_until_armed(
+    sequence, speed_scale, dry_run
+):
+    config = GateConfig(rearm_after_sec=0.5, speed_scale=speed_scale, dry_run=dry_run)
+    gate, now_sec, needs_arming, largest = Gate(config), 0.0, True, 0.0
+    for wait_sec, command, age_sec, source, arm in sequence:
+        now_sec += wait_sec
+        if arm is not None:
+            gate.enable(arm)
+            needs_arming = not arm
+            largest = 0.0
+        if not gate.accept(command, now_sec=now_sec, age_sec=age_sec, source=source):
+            largest = max(largest, math.hypot(*command[:3]))
+        output = gate.step(now_sec)
+        if output.state is not GateState.PASSING:
+            assert output.command == STILL
+        assert math.hypot(*output.command[:3]) <= speed_scale * largest * (1 + 1e-9)
+        if dry_run or needs_arming:
+            assert output.state is not GateState.PASSING
+        needs_arming = needs_arming or output.reason in (
+            GateReason.REARM_NEEDED, GateReason.CONTROLLER_RESTARTED
+        )  # fmt: skip

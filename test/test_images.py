@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 pytest.importorskip('sensor_msgs', reason='ROS 2 is not installed: pip install .[ros]')
+from hypothesis import given
+from hypothesis import strategies as st
 from sensor_msgs.msg import Image
 
 from grasp_ros.errors import ObservationError
 from grasp_ros.node.images import fill, stamp_sec, to_rgb
 
+ENCODINGS = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', '8UC3', '8UC4')
 PICTURE = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
 
 
@@ -80,6 +83,48 @@ def test_refuses_with_the_reason(image, reason):
     size = {'height': 2, 'width': 4} if 'needs' in reason else {}
     with pytest.raises(ObservationError, match=reason.replace('(', r'\(')):
         to_rgb(image, **size)
+
+
+side = st.integers(0, 5)
+
+
+@given(
+    encoding=st.sampled_from([*ENCODINGS, '', 'yuv422', '16UC1']),
+    height=side | st.integers(0, 2**32 - 1),
+    width=side | st.integers(0, 2**32 - 1),
+    step=st.integers(0, 25) | st.integers(0, 2**32 - 1),
+    data=st.binary(max_size=120),
+    big_endian=st.integers(0, 255),
+)
+def test_whatever_a_message_says_it_is_a_picture_of_that_size_or_refused(
+    encoding, height, width, step, data, big_endian
+):
+    image = Image(
+        encoding=encoding, height=height, width=width, step=step, is_bigendian=big_endian
+    )
+    image.data.frombytes(data)
+    try:
+        picture = to_rgb(image)
+    except ObservationError as error:
+        assert str(error)
+        return
+    assert picture.shape == (height, width, 3) and picture.dtype == np.uint8
+    assert encoding in ENCODINGS and len(data) == height * step
+    picture.sum()  # every pixel can be read
+
+
+@given(
+    encoding=st.sampled_from([e for e in ENCODINGS if e not in ('mono8', '8UC1')]),
+    height=st.integers(1, 6), width=st.integers(1, 6), padding=st.integers(0, 7),
+    seed=st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_any_picture_survives_any_encoding_of_colours(encoding, height, width, padding, seed):
+    random = np.random.default_rng(seed)
+    picture = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    channels = [0, 1, 2] if encoding.startswith('rgb') else [2, 1, 0]
+    channels += [0] * (encoding in ('rgba8', 'bgra8', '8UC4'))
+    image = message(picture[:, :, channels], encoding, padding=padding)
+    assert np.array_equal(to_rgb(image, height=height, width=width), picture)
 
 
 def test_the_zero_stamp_means_no_stamp():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from grasp_ros.control.controller import ControllerConfig
 from grasp_ros.control.gate import GateConfig
@@ -123,6 +125,47 @@ def test_a_choice_names_the_others():
     assert choice.problem('c') == 'c: "c" is unknown, choose one of a, b'
 
 
+values = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    | st.lists(st.integers() | st.floats() | st.text(max_size=5), max_size=4)
+)  # fmt: skip
+
+
+@given(st.sampled_from(ALL), values)
+def test_any_value_is_taken_or_refused_with_its_name_and_only_good_ones_are_taken(
+    parameter, value
+):
+    reason = parameter.problem(value)
+    if reason is not None:
+        assert reason.startswith(f'{parameter.name}: ')
+        return
+    types = {'bool': bool, 'integer': int, 'double': float, 'string': str}
+    entries = value if parameter.kind.endswith('[]') else [value]
+    for entry in entries:
+        assert type(entry) is types[parameter.kind.removesuffix('[]')]
+        if isinstance(entry, float | int) and not isinstance(entry, bool):
+            assert math.isfinite(entry)
+            assert parameter.low is None or entry >= parameter.low
+            assert parameter.high is None or entry <= parameter.high
+        assert not parameter.choices or entry in parameter.choices
+
+
+def allowed(parameter):
+    """Values that a parameter takes by itself."""
+    low = -1e3 if parameter.low is None else parameter.low
+    high = 1e3 if parameter.high is None else parameter.high
+    if parameter.choices:
+        return st.sampled_from(parameter.choices)
+    return {
+        'bool': st.booleans(),
+        'integer': st.integers(int(low), int(high)),
+        'double': st.floats(low, high),
+        'string': st.text(max_size=5),
+        'double[]': st.lists(st.floats(low, high), max_size=3),
+        'string[]': st.lists(st.sampled_from(['linear.x', 'angular.z', 'speed']), max_size=3),
+    }[parameter.kind]
+
+
 class TestAgainstTheModel:
     """Contradictions between parameters, or with the model's card."""
 
@@ -146,6 +189,21 @@ class TestAgainstTheModel:
 
     def test_defaults_fit_the_shipped_model(self, settings, card):
         settings.check(self.values(), card)
+
+    @given(st.data())
+    def test_values_that_are_allowed_one_by_one_fit_together_or_the_reason_is_given(
+        self, settings, card, data
+    ):
+        changed = data.draw(st.lists(st.sampled_from(tables.MPC), max_size=4))
+        values = self.values() | {p.name: data.draw(allowed(p)) for p in changed}
+        try:
+            settings.check(values, card)
+        except ConfigError as error:
+            assert str(error)
+            return
+        made = settings.Settings.from_values(values, card)
+        assert (made.limits.low <= 0).all() and (made.limits.high >= 0).all()
+        assert 0 < made.controller.deadline_sec <= card.control_period_sec
 
     @pytest.mark.parametrize(
         ('changes', 'reason'),

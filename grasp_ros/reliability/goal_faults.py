@@ -119,7 +119,8 @@ def preempted(robot: Robot) -> Reaction:
 
 @scenario(
     11, fault='the controller is deactivated in the middle of a solve', robot='solver',
-    promise='the safe command is its last message; the goal ends with DEACTIVATED',
+    promise='the safe command is its last message; the goal ends with DEACTIVATED, others are '
+    'refused',
     measured='request → zero at the robot', bound_sec=STOP_SEC,
 )  # fmt: skip
 def deactivated(robot: Robot) -> Reaction:
@@ -136,6 +137,7 @@ def deactivated(robot: Robot) -> Reaction:
     robot.watch(2 * PERIOD_SEC)
     require(not robot.between('action', done_sec, math.inf), 'nothing is sent after that')
     require(speed(robot.heard['action'][-1]) == 0.0, 'the last command is the safe one')
+    require(not robot.send_goal(robot.goal_image(*RIGHT)).accepted, 'goals are refused')
     return Reaction(stop_sec - asked_sec, ('result DEACTIVATED', 'status INACTIVE'))
 
 
