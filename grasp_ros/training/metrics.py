@@ -244,8 +244,8 @@ def _mean_velocities(model: Jepa, walks: Walks) -> np.ndarray:
 def _layout_probe(model: Jepa, encoded: Encoded, held_out: str) -> dict[str, Any]:
     """What the static part tells of the gaps, by least squares on the training layouts.
 
-    Regressed are the heights of all gaps on w and its products in pairs. A layout is told where
-    each height lies nearer to its own than to any other that the gap has in some layout.
+    Each gap's height is picked among those of the training layouts. A layout is told where no
+    other choice would have been nearer.
     """
     static = model.card.architecture.get('static_size', 0)
     if not static:
@@ -256,22 +256,22 @@ def _layout_probe(model: Jepa, encoded: Encoded, held_out: str) -> dict[str, Any
         [(door.low[1] + door.high[1]) / 2 for door in make_world(name, layout).scene.doors]
         for layout in range(LAYOUTS[name].count)
     ])
-    values = encoded.latents[..., -static:].flatten(0, 1).numpy().astype(np.float64)
-    values = np.concatenate([np.ones((len(values), 1)), values], axis=1)
-    first, second = np.triu_indices(values.shape[1])
-    values = values[:, first] * values[:, second]
+    values = encoded.latents[..., -static:].flatten(0, 1).numpy()
+    values = np.concatenate([values, np.ones((len(values), 1))], axis=1)
     new, wanted = walks.held_out.reshape(-1), heights[np.repeat(walks.layouts, length)]
-    found = values @ np.linalg.lstsq(values[~new], wanted[~new], rcond=None)[0]
-    error, right = np.abs(found - wanted).mean(axis=1), np.ones(len(values), dtype=bool)
-    for gap in range(heights.shape[1]):
-        choices = np.unique(heights[:, gap])
-        nearest = choices[np.abs(found[:, gap, None] - choices).argmin(axis=1)]
-        right &= nearest == wanted[:, gap]
+    errors, right = np.zeros(wanted.shape), np.ones(len(values), dtype=bool)
+    for gap, own in enumerate(wanted.T):
+        choices = np.unique(heights[list(LAYOUTS[name].training), gap])
+        off = np.abs(own[:, None] - choices)
+        weights = np.linalg.lstsq(values[~new], (off < 1e-9)[~new].astype(float), rcond=None)[0]
+        found = (values @ weights).argmax(axis=1)
+        errors[:, gap] = off[np.arange(len(off)), found]
+        right &= errors[:, gap] < off.min(axis=1) + 1e-9
     parts = (('ordinary', ~new), (held_out, new))
     return {
         'layout_told': {part: float(right[rows].mean()) if rows.any() else None
                         for part, rows in parts},
-        'gap_error': {part: _mean_and_tail(error[rows]) for part, rows in parts},
+        'gap_error': {part: _mean_and_tail(errors[rows].mean(axis=1)) for part, rows in parts},
     }
 
 
