@@ -59,7 +59,7 @@ ARGUMENTS = [
         'world',
         default_value='',
         description='The embedded world, the one that the model was trained in: two_rooms, '
-        'inertial_two_rooms or staggered_walls; empty = as in params_file.',
+        'inertial_two_rooms, staggered_walls or random_door; empty = as in params_file.',
     ),
     DeclareLaunchArgument(
         'log_level',

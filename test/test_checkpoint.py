@@ -143,6 +143,8 @@ def test_weights_that_are_not_finite_are_refused(copy):
         ({'action_block': 0}, CardError, 'action_block'),
         ({'latent_scale': 'large'}, CardError, 'TypeError'),
         ({'goal_tolerance': -1.0}, CardError, 'goal_tolerance'),
+        ({'observer_gain': [0.0]}, CardError, 'observer_gain'),
+        ({'observer_gain': [0.5, 0.5]}, CardError, 'observer_gain'),
         ({'colour': 'red'}, CardError, 'colour'),
         ({'actions': []}, CardError, 'at least one'),
         ({'actions': [{'name': 'x', 'unit': 'm/s', 'low': 1.0, 'high': 0.0}]}, CardError, 'low'),

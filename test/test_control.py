@@ -24,8 +24,10 @@ from grasp_ros.planners.base import Branches, Plan
 PERIOD_SEC = tiny_world.CARD.control_period_sec
 
 
-def make_controller(planner='grasp', *, config=None, **planner_settings) -> Controller:
-    model = tiny_world.TinyModel(tiny_world.CARD)
+def make_controller(
+    planner='grasp', *, config=None, card=tiny_world.CARD, **planner_settings
+) -> Controller:
+    model = tiny_world.TinyModel(card)
     suited = tiny_world.GRASP if planner == 'grasp' else {}
     planner_settings = {'horizon': 10, **suited, **planner_settings}
     controller = Controller(
@@ -63,6 +65,23 @@ def test_history_blocks_and_tokens_go_through_the_whole_loop(planner, warm_start
     assert shifts == ({COLD} if warm_start == 'none' else {2})
     # The model is exact, so what it foresaw is what was seen, up to the picture's 16 bits.
     assert max(tick.innovation for tick in record if tick.innovation is not None) < 1e-6
+
+
+@pytest.mark.parametrize('gain', [(1.0,), (0.25,), (1.0, 0.25)])
+def test_of_what_was_not_foreseen_the_share_of_the_card_is_believed(gain):
+    controller = make_controller(card=replace(tiny_world.CARD, observer_gain=gain))
+    plant = tiny_world.Plant((0.2, 0.3))
+    foreseen = drive(controller, plant, 2)[0].plan.rollout[0]
+    plant.place = plant.place + (0.05, -0.03)  # a push that nobody foresaw
+    tick = controller.step(plant.frame(), now_sec=plant.stamp_sec)
+    place = torch.tensor(plant.place, dtype=torch.float32)
+    seen = torch.stack((place, torch.stack((-place[1], place[0]))))
+    believed = foreseen + torch.tensor(gain) * (seen - foreseen)
+    model = controller.model
+    for distance, latent, other in (
+        (tick.innovation, seen, foreseen), (tick.goal_distance, believed, controller.goal)
+    ):
+        assert distance == pytest.approx(float(model.cost(latent[None], other)), rel=1e-2)
 
 
 def test_the_commands_of_a_block_are_sent_in_order():
@@ -250,7 +269,8 @@ def test_plans_are_made_before_the_frame_and_reach_the_goal(planner, updates):
 
 def test_with_an_exact_model_a_plan_made_ahead_is_the_plan_made_after_the_frame():
     commands = []
-    for config in (ControllerConfig(), ControllerConfig(schedule='ahead', feedback_updates=0)):
+    for config in (ControllerConfig(schedule='after_frame'),
+                       ControllerConfig(schedule='ahead', feedback_updates=0)):
         controller = make_controller(config=config, noise_scale=0.0)
         record = drive_ahead(controller, tiny_world.Plant((0.2, 0.3)), 20)
         commands.append(np.stack([tick.action for tick in record]))

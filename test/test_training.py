@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +17,16 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from grasp_ros.errors import ConfigError
-from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, make
+from grasp_ros.sim.worlds import LAYOUTS, make
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import collect, interleave
-from grasp_ros.training.metrics import goal_score, goal_tolerance, rank_correlation
+from grasp_ros.training.metrics import (
+    Encoded,
+    goal_score,
+    goal_tolerance,
+    observer_gain,
+    rank_correlation,
+)
 from grasp_ros.training.runner import Interrupted
 from grasp_ros.training.stages import paste
 from grasp_ros.training.state import STATE_FILE
@@ -317,7 +324,8 @@ def test_quick_run_of_inertia_measures_velocity_and_goals_at_rest(quick_runs):
 def test_quick_run_of_layouts_measures_held_out_ones(quick_runs):
     metrics = checkpoint.load_card(quick_runs[NEW_TASKS[1]] / NEW_TASKS[1]).metrics
     assert set(metrics['layout_told']) == {'ordinary', 'held_out_layouts'}
-    share = len(HELD_OUT_LAYOUTS) / len(TRAINING_LAYOUTS)
+    layouts = LAYOUTS['staggered_walls']
+    share = len(layouts.held_out) / len(layouts.training)
     counts = [metrics[area]['probe_error']['count'] for area in ('held_out_layouts', 'ordinary')]
     assert counts[0] / counts[1] == pytest.approx(share)
 
@@ -353,7 +361,8 @@ def test_shipped_model_of_inertia_knows_that_a_fast_robot_goes_on():
     assert np.linalg.norm(places[1].numpy() - now) < 0.03
 
 
-@pytest.mark.parametrize('layout', [TRAINING_LAYOUTS[4], HELD_OUT_LAYOUTS[2]])
+@pytest.mark.parametrize('layout', [LAYOUTS['staggered_walls'].training[4],
+                                    LAYOUTS['staggered_walls'].held_out[2]])
 def test_shipped_model_of_layouts_sees_a_wall_stop_the_robot_and_a_gap_let_it_pass(layout):
     model, world = checkpoint.load('staggered_walls'), make('staggered_walls', layout=layout)
     gap, height = world.scene.doors[0], world.scene.doors[0].low[1]
@@ -378,6 +387,41 @@ def test_rank_correlation_sees_order_alone():
     values = np.random.default_rng(0).random(100)
     assert rank_correlation(values, np.exp(5 * values)) == pytest.approx(1)
     assert rank_correlation(values, -values) == pytest.approx(-1)
+
+
+class CartPredictor:
+    """Exact for a cart on a line whose latent is its place and ten times its way in a step."""
+
+    def __call__(self, latent, action):
+        place, way = latent.unbind(-1)
+        way = way + 10 * action[:, 0]
+        return torch.stack((place + way / 10, way), dim=-1)
+
+    def rollout(self, latent, actions):
+        latents = []
+        for action in actions.unbind(1):
+            latent = self(latent, action)
+            latents.append(latent)
+        return torch.stack(latents, dim=1)
+
+
+@pytest.mark.parametrize(('noise', 'believed'), [(0.0, True), (0.05, False)])
+def test_a_speed_is_believed_as_far_as_the_places_it_comes_from_are_exact(noise, believed):
+    random = torch.Generator().manual_seed(0)
+    # Slides a little by itself, which the model does not know: so much is there to be seen.
+    actions = 0.1 * torch.randn(40, 60, 1, generator=random)
+    slips = 0.02 * torch.randn(40, 60, 1, generator=random)
+    ways = (actions + slips).cumsum(dim=1)[..., 0]
+    places = torch.cat((torch.zeros(40, 1), ways.cumsum(dim=1)), dim=1)
+    seen = places + noise * torch.randn(places.shape, generator=random)
+    before = torch.cat((seen[:, :1], seen[:, :-1]), dim=1)
+    latents = torch.stack((seen, 10 * (seen - before)), dim=-1)
+    model = SimpleNamespace(card=SimpleNamespace(frames=2), predictor=CartPredictor())
+    encoded = Encoded(latents=latents, goals=latents,
+                      walks=SimpleNamespace(actions=actions.numpy()))
+    place_gain, speed_gain = observer_gain(model, encoded, slice(None))
+    assert place_gain == 1.0
+    assert (speed_gain == 1.0) is believed
 
 
 def test_goal_tolerance_keeps_its_precision():

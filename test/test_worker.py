@@ -320,7 +320,7 @@ def test_plans_are_made_between_ticks_and_end_with_them(bench):
 
 
 def test_the_schedule_changes_while_it_runs(bench):
-    b = bench()
+    b = bench(**{'control.schedule': 'after_frame'})
     b.worker.set_goal(Goal(1, RIGHT))
     b.wait_for_next(moves_right)
     assert not any(map(is_prepared, b.reports))

@@ -9,18 +9,18 @@ from grasp_ros.sim.scoring import is_held, is_near, is_stopped
 from grasp_ros.sim.world import DiscWorld, WorldInputError
 from grasp_ros.sim.worlds import (
     GAP_PLACES,
-    HELD_OUT_LAYOUTS,
     LAYOUTS,
-    TRAINING_LAYOUTS,
     WORLDS,
     UnknownWorldError,
     inertial_two_rooms,
     make,
+    random_door,
     staggered_walls,
     two_rooms,
 )
 
-SCENES = [two_rooms(), inertial_two_rooms(), staggered_walls(layout=3)]
+SCENES = [two_rooms(), inertial_two_rooms(), staggered_walls(layout=3), random_door(layout=7)]
+STAGGERED, DOOR = LAYOUTS['staggered_walls'], LAYOUTS['random_door']
 every_scene = pytest.mark.parametrize('scene', SCENES, ids=lambda scene: scene.name)
 
 
@@ -160,16 +160,17 @@ def test_bad_kick_is_refused_and_changes_nothing(inertial, kick):
 
 def test_every_world_is_made_by_its_name():
     for name in WORLDS:
-        layout = 7 if name == 'staggered_walls' else None
+        layout = 7 if name in LAYOUTS else None
         scene = make(name, layout=layout).scene
         assert (scene.name, scene.layout) == (name, layout)
     assert make('two_rooms', image_size=32).render().shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize('name, layout, cure', [
-    ('three_rooms', None, 'two_rooms, inertial_two_rooms, staggered_walls'),
+    ('three_rooms', None, 'two_rooms, inertial_two_rooms, staggered_walls, random_door'),
     ('two_rooms', 0, 'no layouts'), ('staggered_walls', None, '0 to 24'),
     ('staggered_walls', 25, '0 to 24'), ('staggered_walls', -1, '0 to 24'),
+    ('random_door', 17, '0 to 16'),
 ])
 def test_unknown_world_or_layout_is_refused(name, layout, cure):
     with pytest.raises(UnknownWorldError, match=cure):
@@ -177,28 +178,39 @@ def test_unknown_world_or_layout_is_refused(name, layout, cure):
 
 
 def test_layouts_are_distinct_and_split():
-    scenes = [staggered_walls(layout=layout) for layout in range(LAYOUTS)]
-    assert len({scene.walls for scene in scenes}) == LAYOUTS == 25
-    assert sorted(HELD_OUT_LAYOUTS + TRAINING_LAYOUTS) == list(range(LAYOUTS))
-    assert len(HELD_OUT_LAYOUTS) == 5
+    for name, count, held_out in (('staggered_walls', 25, 5), ('random_door', 17, 4)):
+        layouts = LAYOUTS[name]
+        scenes = [WORLDS[name](layout=layout) for layout in range(count)]
+        assert len({scene.walls for scene in scenes}) == layouts.count == count
+        assert sorted(layouts.held_out + layouts.training) == list(range(count))
+        assert len(layouts.held_out) == held_out
+
+
+def test_held_out_doors_lie_between_two_that_are_seen():
+    for layout in DOOR.held_out:
+        assert {layout - 1, layout + 1} <= set(DOOR.training)
+    low, high = (random_door(layout=layout).doors[0] for layout in (0, DOOR.count - 1))
+    assert low.low[1] == 0.0 and high.high[1] == pytest.approx(1.0)
 
 
 def test_held_out_layouts_are_unseen_pairs_of_gaps_that_are_seen():
     pairs = {layout: tuple(GAP_PLACES.index((door.low[1], door.high[1]))
                            for door in staggered_walls(layout=layout).doors)
-             for layout in range(LAYOUTS)}
-    seen = [pairs[layout] for layout in TRAINING_LAYOUTS]
-    for layout in HELD_OUT_LAYOUTS:
+             for layout in range(STAGGERED.count)}
+    seen = [pairs[layout] for layout in STAGGERED.training]
+    for layout in STAGGERED.held_out:
         left, right = pairs[layout]
         assert (left, right) not in seen and abs(left - right) >= 2
     for wall in range(2):
         assert {pair[wall] for pair in seen} == set(range(5))
-        assert {pairs[layout][wall] for layout in HELD_OUT_LAYOUTS} == set(range(5))
+        assert {pairs[layout][wall] for layout in STAGGERED.held_out} == set(range(5))
 
 
-@pytest.mark.parametrize('layout', range(LAYOUTS))
-def test_disc_passes_every_gap_of_a_layout_with_room_to_spare(layout):
-    world = make('staggered_walls', layout=layout)
+@pytest.mark.parametrize('name, layout', [
+    (name, layout) for name, layouts in LAYOUTS.items() for layout in range(layouts.count)
+])
+def test_disc_passes_every_gap_of_a_layout_with_room_to_spare(name, layout):
+    world = make(name, layout=layout)
     for door in world.scene.doors:
         middle = (np.array(door.low) + door.high) / 2
         assert world.geometry.clearance(middle) > 0.05
@@ -208,11 +220,11 @@ def test_disc_passes_every_gap_of_a_layout_with_room_to_spare(layout):
 
 
 def test_tasks_of_staggered_walls_are_blocked_in_different_rooms_and_name_their_layout():
-    world = make('staggered_walls', layout=HELD_OUT_LAYOUTS[0])
+    world = make('staggered_walls', layout=STAGGERED.held_out[0])
     pairs = set()
     for seed in range(60):
         task = world.sample_task(np.random.default_rng(seed))
-        assert world.is_blocked(task.start, task.goal) and task.layout == HELD_OUT_LAYOUTS[0]
+        assert world.is_blocked(task.start, task.goal) and task.layout == STAGGERED.held_out[0]
         assert np.hypot(*np.subtract(task.start, task.goal)) < task.path_length < np.inf
         pairs.add((world.scene.room_of(*task.start), world.scene.room_of(*task.goal)))
     rooms = ('left', 'middle', 'right')

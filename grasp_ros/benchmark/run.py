@@ -37,7 +37,8 @@ def run_cells(suite: Suite, tuned: Tuned, *, only: str = '') -> list[Cell]:
             continue
         for seed in task.models:
             if entry_name in ('', GREEDY):
-                cells.append(_cell(suite, task, seed, GREEDY, GREEDY, {}, study='run',
+                cells.append(_cell(suite, task, seed, GREEDY, GREEDY,
+                                   {'schedule': 'after_frame'}, study='run',
                                    deadline_ms=0.0, charge=False))
             for entry in suite.planners:
                 if entry.name not in (entry_name or entry.name):

@@ -33,7 +33,7 @@ class ControllerConfig:
     deadline_sec: float = 0.0
     image_timeout_sec: float = 0.5
     warm_start: WarmStartMode = 'full'
-    schedule: Schedule = 'after_frame'
+    schedule: Schedule = 'ahead'
     feedback_updates: int = 1
     latency_compensation: bool = True
     actuator_delay_sec: float = 0.0

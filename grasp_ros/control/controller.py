@@ -6,9 +6,9 @@ A plan is made once a model step, warm-started from the previous plan moved by t
 that really elapsed. Its first block, k commands, is sent in order. There are two schedules:
 
 - ``after_frame``: encode the frame, solve, send. Image to action takes as long as a solve.
-- ``ahead``: solve between two frames, from the latent that the model predicts for the next one
-  (preparation); when the frame is there, correct the first action alone (feedback). Where no
-  preparation fits the frame that came, for example after a lost one, the solve follows the frame.
+- ``ahead``, the default: solve between two frames, from the latent that the model predicts for
+  the next one (preparation); when the frame is there, correct the first action alone (feedback).
+  Where no preparation fits the frame that came, as after a lost one, the solve follows the frame.
 
 A plan begins where its first action takes effect: the latent is rolled forward over the latency
 with the commands that were sent before (:mod:`grasp_ros.control.latency`).
@@ -75,6 +75,10 @@ class Controller:
         self.config = config or ControllerConfig()
         card = model.card
         self.safe_action = np.zeros(card.action_size) if safe_action is None else safe_action
+        self._safe_action_there = self._on_device(self.safe_action)
+        self._observer_gain = None
+        if min(card.observer_gain) < 1:
+            self._observer_gain = torch.tensor(card.observer_gain, device=model.device)
         self._clock = clock
         self._goal: Tensor | None = None
         self._ticks = 0
@@ -260,7 +264,10 @@ class Controller:
         self._history.add_action(self._sent_step, action)
 
     def _perceive(self, frame: Frame, now_sec: float) -> tuple[Tensor, float | None]:
-        """Encode a new frame and make its moment the present one."""
+        """Encode a new frame and make its moment the present one.
+
+        :return: the latent that is believed, and the innovation
+        """
         step = self._timeline.step_of(frame.stamp_sec)
         observation = self._history.observe(step, frame, self.model.device)
         with torch.no_grad():
@@ -268,15 +275,14 @@ class Controller:
         if not torch.isfinite(latent).all():
             raise ObservationError('the latent of the frame is not finite')
         self._timeline.take_up(frame.stamp_sec, now_sec=now_sec)
+        foreseen = None if self._foresight is None else self._foresight.at(step)
+        innovation = None
+        if foreseen is not None:
+            innovation = float(self.model.cost(latent.unsqueeze(0), foreseen))
+            if self._observer_gain is not None:
+                latent = torch.lerp(foreseen, latent, self._observer_gain)
         self._history.add_latent(step, latent)
-        return latent, self._innovation(latent)
-
-    def _innovation(self, latent: Tensor) -> float | None:
-        """Distance between what was foreseen for this step and what was seen."""
-        foreseen = None if self._foresight is None else self._foresight.at(self._timeline.step)
-        if foreseen is None:
-            return None
-        return float(self.model.cost(latent.unsqueeze(0), foreseen))
+        return latent, innovation
 
     def _feedback(self) -> Tick | None:
         """Correct what was prepared for this step; None where nothing that fits was."""
@@ -342,7 +348,7 @@ class Controller:
             goal=self._goal,
             limits=self.limits,
             previous_action=self._on_device(self._history.last_action),
-            safe_action=self._on_device(self.safe_action),
+            safe_action=self._safe_action_there,
             tick=self._ticks,
         )
 

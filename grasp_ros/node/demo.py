@@ -31,7 +31,7 @@ from grasp_ros.node.demo_client import Client, DemoError
 from grasp_ros.node.processes import NodeProcess, environment, stopped_at_exit
 from grasp_ros.sim.scoring import HELD_TICKS, is_held, is_near
 from grasp_ros.sim.world import DiscWorld
-from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, WITH_LAYOUTS, make
+from grasp_ros.sim.worlds import LAYOUTS, make
 
 START_LIMIT_SEC = 60.0
 GOAL_LIMIT_SEC = 90.0
@@ -243,7 +243,7 @@ class Demo:
               help='Of the goals.')
 @click.option('--model', default='two_rooms', show_default=True,
               help='A shipped model or the folder of a checkpoint; the world is its own.')
-@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='after_frame',
+@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='ahead',
               show_default=True, help='When the controller solves, `control.schedule`.')
 @click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
               help='Write the summary to this file.')
@@ -303,8 +303,8 @@ def _world_of(model: str, seed: int) -> DiscWorld:
     from grasp_ros.world_models.checkpoint import load_card  # slow: torch
 
     name = load_card(model).training.get('world', 'two_rooms')
-    layout = HELD_OUT_LAYOUTS[seed % len(HELD_OUT_LAYOUTS)] if name in WITH_LAYOUTS else None
-    return make(name, layout=layout)
+    unseen = LAYOUTS[name].held_out if name in LAYOUTS else (None,)
+    return make(name, layout=unseen[seed % len(unseen)])
 
 
 def _run(

@@ -22,7 +22,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from grasp_ros.node import images, messages, tables
 from grasp_ros.node.parameter_server import ParameterServer
 from grasp_ros.sim.world import DiscWorld, WorldInputError
-from grasp_ros.sim.worlds import WITH_LAYOUTS, make
+from grasp_ros.sim.worlds import LAYOUTS, make
 from grasp_ros.srv import RenderGoal, ResetRobot
 
 CAMERA_FRAME = 'camera'
@@ -39,7 +39,7 @@ class SimNode(Node):
         self._settings = ParameterServer(self, tables.SIM)
         values = self._settings.values
         name = values['sim.world']
-        layout = values['sim.layout'] if name in WITH_LAYOUTS else None
+        layout = values['sim.layout'] if name in LAYOUTS else None
         self._world = make(name, layout=layout, image_size=values['sim.image_size'])
         self._world.reset(seed=values['sim.seed'])
         self._advanced_sec = self._commanded_sec = time.monotonic()

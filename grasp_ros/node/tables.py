@@ -47,7 +47,7 @@ MPC = (
         'the period.',
     ),
     Parameter(
-        'control.schedule', 'string', 'after_frame', choices=('after_frame', 'ahead'),
+        'control.schedule', 'string', 'ahead', choices=('after_frame', 'ahead'),
         meaning='When is solved: `after_frame`, or `ahead`, before it comes, in what the last '
         'tick left of the period but a tenth; the frame then corrects the first action alone.',
     ),
@@ -167,7 +167,7 @@ GATE = (
 SIM = (
     Parameter(
         'sim.world', 'string', 'two_rooms', changes='start',
-        choices=('two_rooms', 'inertial_two_rooms', 'staggered_walls'),
+        choices=('two_rooms', 'inertial_two_rooms', 'staggered_walls', 'random_door'),
         meaning='The embedded world. With inertia, commands are accelerations, so that a command '
         'of zero lets the robot coast.',
     ),

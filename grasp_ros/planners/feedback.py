@@ -41,10 +41,16 @@ class Feedback:
     """A plan that waits for the frame of its s_0.
 
     :param plan: made from a predicted s_0
-    :param gains: K of every branch, ``[M, k A, D]``, D the entries of a latent
+    :param actions: a_0 of each of its M branches, ``[M, k, A]``
+    :param targets: their s_1, ``[M, *latent]``
+    :param jacobians: J of every branch, transposed, ``[M, k A, D]``, D the entries of a latent
+    :param gains: K of every branch, ``[M, k A, D]``
     """
 
     plan: Plan
+    actions: Tensor
+    targets: Tensor
+    jacobians: Tensor
     gains: Tensor
 
     @classmethod
@@ -57,7 +63,7 @@ class Feedback:
 
         :param problem: that the plan was made for
         """
-        actions = plan.branches.actions[:, 0]
+        actions, targets = plan.branches.actions[:, 0], plan.branches.rollouts[:, 0]
         count, block, size = actions.shape
         step = DIFFERENCE * problem.limits.half_range
         basis = torch.diag(step.repeat(block)).view(1, block * size, block, size)
@@ -69,19 +75,21 @@ class Feedback:
         slopes = model.cost_gradient(latents, problem.goal).view(count, len(tried[0]), -1)
         latents = latents.view(slopes.shape)
         lengths = basis.sum(dim=(2, 3)).unsqueeze(-1)
-        jacobian = (latents[:, 1:] - latents[:, :1]) / lengths
+        jacobians = (latents[:, 1:] - latents[:, :1]) / lengths
         curved = (slopes[:, 1:] - slopes[:, :1]) / lengths
-        matrix = (1 + GOAL_WEIGHT) * (jacobian @ curved.mT)
+        matrix = (1 + GOAL_WEIGHT) * (jacobians @ curved.mT)
         scale = matrix.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
         matrix = matrix + (DAMPING * scale + 1e-12) * torch.eye(len(basis[0]), device=model.device)
-        return cls(plan, torch.linalg.solve(matrix, jacobian))
+        gains = torch.linalg.solve(matrix, jacobians)
+        return cls(plan, actions.contiguous(), targets.contiguous(), jacobians, gains)
 
     @torch.no_grad()
     def correct(self, model: WorldModel, problem: Problem, *, updates: int) -> Plan:
         """Correct the first action from the latent that was seen; the rest is as prepared.
 
         The plan is chosen anew: by its cost, and by how far the latent that was seen leads away
-        from it.
+        from it. What the last update changes in p is taken from J, so that the model is asked
+        once an update and no more.
 
         :param problem: as prepared, with the context that was seen
         :param updates: Gauss-Newton updates; 0 gives the plan back as it is
@@ -89,16 +97,16 @@ class Feedback:
         """
         if updates == 0:
             return self.plan
-        branches = self.plan.branches
-        actions, targets = branches.actions[:, 0], branches.rollouts[:, 0]
+        branches, targets, actions = self.plan.branches, self.targets, self.actions
         for _ in range(updates):
-            latents = _predict(model, problem, actions)
+            latents, before = _predict(model, problem, actions), actions
             slopes = model.cost_gradient(latents, targets)
             slopes.add_(model.cost_gradient(latents, problem.goal), alpha=GOAL_WEIGHT)
             change = self.gains @ slopes.flatten(1).unsqueeze(-1)
-            actions = (actions - change.view(actions.shape)).unsqueeze(1)
+            actions = (before - change.view(before.shape)).unsqueeze(1)
             actions = problem.limits.project(actions, problem.previous_action).squeeze(1)
-        latents = _predict(model, problem, actions)
+        moved = (actions - before).flatten(1).unsqueeze(1) @ self.jacobians
+        latents = latents + moved.view(latents.shape)
         costs = (model.cost(latents, targets) + branches.costs).tolist()
         best = min(range(len(costs)), key=lambda n: costs[n] if costs[n] == costs[n] else math.inf)
         if not math.isfinite(costs[best]):

@@ -8,7 +8,7 @@ anew is the walls and the drive.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from grasp_ros.errors import GraspError
@@ -27,17 +27,39 @@ from grasp_ros.sim.world import DiscWorld
 GAP_PLACES = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 """Where a staggered wall may have its gap: smallest and largest y in m."""
 
-LAYOUTS = len(GAP_PLACES) ** 2
-"""Number of layouts of the staggered walls; layout = 5 x left gap's place + right gap's place."""
-HELD_OUT_LAYOUTS = tuple(
-    len(GAP_PLACES) * left + (left + 3) % len(GAP_PLACES) for left in range(len(GAP_PLACES))
-)
-"""Layouts that no training data may show. Each gap place of each wall is held out once, so it is
-seen in four training layouts, and the two gaps lie at least two places apart."""
-TRAINING_LAYOUTS = tuple(
-    layout for layout in range(LAYOUTS) if layout not in HELD_OUT_LAYOUTS
-)
-"""The other layouts."""
+DOOR_WIDTH = 0.2
+DOOR_STEP = 0.05  # m from one place of the random door to the next
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """The layouts of a world that comes in several, numbered from 0.
+
+    :param count: how many there are
+    :param held_out: those that no training data may show
+    """
+
+    count: int
+    held_out: tuple[int, ...]
+
+    @property
+    def training(self) -> tuple[int, ...]:
+        """The others."""
+        return tuple(layout for layout in range(self.count) if layout not in self.held_out)
+
+
+LAYOUTS: Mapping[str, Layouts] = MappingProxyType({
+    # 5 x left gap's place + right gap's place. Each place of each gap is held out once, so it is
+    # seen in four training layouts, and the two gaps lie at least two places apart.
+    'staggered_walls': Layouts(
+        count=len(GAP_PLACES) ** 2,
+        held_out=tuple(len(GAP_PLACES) * left + (left + 3) % len(GAP_PLACES)
+                       for left in range(len(GAP_PLACES))),
+    ),
+    # Places of the door from south to north; those held out lie between two that are seen.
+    'random_door': Layouts(count=round((1 - DOOR_WIDTH) / DOOR_STEP) + 1, held_out=(2, 6, 10, 14)),
+})
+"""The worlds that come in layouts."""
 
 
 class UnknownWorldError(GraspError, ValueError):
@@ -82,6 +104,20 @@ def inertial_two_rooms() -> Scene:
     return replace(rooms, name='inertial_two_rooms', robot=robot, step_sec=0.2)
 
 
+def random_door(*, layout: int) -> Scene:
+    """
+    The two rooms with their door anywhere in the inner wall.
+
+    :param layout: 0 to 16, places of the door from south to north, 5 cm apart.
+    :raises UnknownWorldError: for another layout.
+    """
+    layout = _checked('random_door', layout)
+    low = DOOR_STEP * layout
+    walls, door = _inner_wall('divider', 'door', x=0.5, thick=0.04, gap=(low, low + DOOR_WIDTH))
+    return replace(two_rooms(), name='random_door', layout=layout, doors=(door,), held_out=(),
+                   walls=(*two_rooms().walls[:4], *walls))
+
+
 def staggered_walls(*, layout: int) -> Scene:
     """
     Three rooms in a row, two inner walls, each with a gap at one of five heights.
@@ -89,10 +125,7 @@ def staggered_walls(*, layout: int) -> Scene:
     :param layout: 0 to 24, five times the place of the left wall's gap plus the right one's.
     :raises UnknownWorldError: for another layout.
     """
-    if layout not in range(LAYOUTS):
-        raise UnknownWorldError(
-            f'staggered_walls has no layout {layout!r}, but 0 to {LAYOUTS - 1}')
-    layout = int(layout)
+    layout = _checked('staggered_walls', layout)
     places = [GAP_PLACES[place] for place in divmod(layout, len(GAP_PLACES))]
     left_walls, left = _inner_wall('left_wall', 'left_gap', x=1 / 3, thick=0.03, gap=places[0])
     right_walls, right = _inner_wall('right_wall', 'right_gap', x=2 / 3, thick=0.03, gap=places[1])
@@ -114,10 +147,9 @@ WORLDS: Mapping[str, Callable[..., Scene]] = MappingProxyType({
     'two_rooms': two_rooms,
     'inertial_two_rooms': inertial_two_rooms,
     'staggered_walls': staggered_walls,
+    'random_door': random_door,
 })
-"""The scene of each world, by its name; of one `WITH_LAYOUTS` it takes a `layout`."""
-WITH_LAYOUTS = ('staggered_walls',)
-"""Worlds that come in layouts, of which whole ones are held out of the training data."""
+"""The scene of each world, by its name; of one with `LAYOUTS` it takes a `layout`."""
 
 
 def make(name: str, *, layout: int | None = None, image_size: int | None = None) -> DiscWorld:
@@ -125,18 +157,25 @@ def make(name: str, *, layout: int | None = None, image_size: int | None = None)
     A new world.
 
     :param name: one of `WORLDS`.
-    :param layout: of a world `WITH_LAYOUTS`, which needs one; the others have none.
+    :param layout: of a world with `LAYOUTS`, which needs one; the others have none.
     :param image_size: width and height of the observed picture in pixels; the scene's unless
         stated.
     :raises UnknownWorldError: for another name, or a layout that the world does not have.
     """
     if name not in WORLDS:
         raise UnknownWorldError(f'unknown world {name!r}; known: {", ".join(WORLDS)}')
-    if name in WITH_LAYOUTS:
+    if name in LAYOUTS:
         return DiscWorld(scene=WORLDS[name](layout=layout), image_size=image_size)
     if layout is not None:
         raise UnknownWorldError(f'{name} has no layouts, got layout {layout!r}')
     return DiscWorld(scene=WORLDS[name](), image_size=image_size)
+
+
+def _checked(name: str, layout: int) -> int:
+    if layout not in range(LAYOUTS[name].count):
+        raise UnknownWorldError(
+            f'{name} has no layout {layout!r}, but 0 to {LAYOUTS[name].count - 1}')
+    return int(layout)
 
 
 _SLATE = (0.24, 0.29, 0.38)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from grasp_ros.control.config import ControllerConfig
+from grasp_ros.control.config import ControllerConfig, Schedule
 from grasp_ros.control.controller import Controller
 from grasp_ros.control.warm_start import WarmStartMode
 from grasp_ros.errors import GraspError
@@ -48,6 +48,7 @@ def evaluate(
     episodes: int,
     seed: int,
     warm_start: WarmStartMode = 'full',
+    schedule: Schedule = 'after_frame',
     delay_sec: float = 0.0,
     latency_compensation: bool = True,
     progress: Callable[[int, Episode], None] = lambda index, episode: None,
@@ -58,6 +59,7 @@ def evaluate(
     :param settings: fields of its configuration
     :param episodes: how many
     :param seed: of the episodes; the planner's own seed is in ``settings``
+    :param schedule: of the controller; a tick's time is the whole solve in ``after_frame`` alone
     :param delay_sec: by which the robot follows every command later
     :param latency_compensation: whether the controller takes that into account
     :param progress: called after every episode
@@ -69,8 +71,8 @@ def evaluate(
         planner=registry.make(planner, model, **settings),
         limits=card_limits(model),
         config=ControllerConfig(
-            warm_start=warm_start, latency_compensation=latency_compensation,
-            actuator_delay_sec=delay_sec,
+            warm_start=warm_start, schedule=schedule,
+            latency_compensation=latency_compensation, actuator_delay_sec=delay_sec,
         ),
     )  # fmt: skip
     conditions = Conditions(disturbance=Disturbance(delay_sec=delay_sec))
@@ -112,6 +114,7 @@ def evaluate(
         'horizon': horizon,
         'settings': settings,
         'warm_start': warm_start,
+        'schedule': schedule,
         'delay_sec': delay_sec,
         'latency_compensation': latency_compensation,
         'model': model.card.name,
@@ -195,6 +198,10 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
               help='Of the episodes.')
 @click.option('--warm-start', type=click.Choice(['none', 'actions', 'full']), default='full',
               show_default=True, help='What is kept of the previous plan.')
+@click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='after_frame',
+              show_default=True,
+              help="When is solved. The node's default is `ahead`; `after_frame` times whole "
+                   'solves.')
 @click.option('--delay', 'delay_sec', type=click.FloatRange(0.0, 5.0), default=0.0,
               show_default=True, help='Seconds by which the robot follows every command later.')
 @click.option('--latency-compensation/--no-latency-compensation', default=True, show_default=True,
@@ -206,8 +213,8 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
               help='Write everything, every episode included, to this file.')
 @click.option('--against', type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help='JSON file of an earlier run on the same episodes: print paired differences.')
-def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, delay_sec,
-            latency_compensation, device, threads, json_file, against) -> None:
+def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, schedule,
+            delay_sec, latency_compensation, device, threads, json_file, against) -> None:
     """Drive episodes in the world of the model, without ROS, and print the scores.
 
     Start and goal lie in different rooms with a wall on the straight line. An episode lasts twice
@@ -235,8 +242,9 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
                            description=f'{planner} on {model}: reached {reached}, held {held}')
 
             report = evaluate(world_model, planner=planner, settings=settings, episodes=episodes,
-                              seed=seed, warm_start=warm_start, delay_sec=delay_sec,
-                              latency_compensation=latency_compensation, progress=progress)
+                              seed=seed, warm_start=warm_start, schedule=schedule,
+                              delay_sec=delay_sec, latency_compensation=latency_compensation,
+                              progress=progress)
     except GraspError as error:
         raise click.ClickException(str(error)) from error
     Console().print(summary(report))

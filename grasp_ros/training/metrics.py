@@ -18,8 +18,9 @@ from torch import Tensor
 
 from grasp_ros.sim.geometry import DiscGeometry
 from grasp_ros.sim.scoring import STOPPED_M_PER_SEC
-from grasp_ros.sim.worlds import GAP_PLACES
+from grasp_ros.sim.worlds import LAYOUTS
 from grasp_ros.training.dataset import Walks
+from grasp_ros.training.tasks import make_world
 from grasp_ros.world_models.jepa import Jepa
 
 OPEN_LOOP_STEPS = (1, 5, 10, 25, 50)
@@ -29,6 +30,8 @@ GOAL_PRECISION = 0.99
 _WINDOW_STRIDE = 16
 _PAIRS = 10_000
 _GOAL_FRAMES = 3000
+_GAINS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
+_GAIN_LEAD = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +167,35 @@ def goal_score(costs: np.ndarray, distances: np.ndarray, tolerance: float
     }
 
 
+def observer_gain(model: Jepa, encoded: Encoded, walks: slice) -> tuple[float, ...]:
+    """How much of an unforeseen change of the speed is to be believed, for the card.
+
+    Two frames hold the place of the robot and, as their small difference, its speed, which has
+    their noise many times over. The gain is the one of :data:`_GAINS` with which the filtered
+    latents predict the places seen :data:`_GAIN_LEAD` steps later best.
+
+    :param walks: which of the evaluation walks to use
+    :return: as many gains as a latent has entries, 1 for places; ``(1.0,)`` with one frame
+    """
+    if model.card.frames == 1:
+        return (1.0,)
+    seen, actions = encoded.latents[walks], torch.from_numpy(encoded.walks.actions[walks])
+    places = seen.shape[-1] // 2
+
+    def error(gains: Tensor) -> float:
+        latent, errors = seen[:, 0], []
+        for t in range(1, seen.shape[1] - _GAIN_LEAD):
+            latent = torch.lerp(model.predictor(latent, actions[:, t - 1]), seen[:, t], gains)
+            ahead = model.predictor.rollout(latent, actions[:, t:t + _GAIN_LEAD])[:, -1]
+            missed = ahead[:, :places] - seen[:, t + _GAIN_LEAD, :places]
+            errors.append(missed.square().mean())
+        return float(torch.stack(errors).mean())
+
+    with torch.no_grad():
+        choices = [torch.tensor([1.0] * places + [gain] * places) for gain in _GAINS]
+        return tuple(round(gain, 4) for gain in min(choices, key=error).tolist())
+
+
 def summary(model: Jepa, encoded: Encoded, pairs: Pairs, held_out: str) -> dict[str, Any]:
     """All metrics of a model whose card has its goal tolerance, as JSON types.
 
@@ -210,21 +242,37 @@ def _mean_velocities(model: Jepa, walks: Walks) -> np.ndarray:
 
 
 def _layout_probe(model: Jepa, encoded: Encoded, held_out: str) -> dict[str, Any]:
-    """How often the static part tells both gaps, by least squares on the training layouts."""
+    """What the static part tells of the gaps, by least squares on the training layouts.
+
+    Regressed are the heights of all gaps on w and its products in pairs. A layout is told where
+    each height lies nearer to its own than to any other that the gap has in some layout.
+    """
     static = model.card.architecture.get('static_size', 0)
     if not static:
         return {}
     walks, length = encoded.walks, encoded.walks.positions.shape[1]
-    values = encoded.latents[..., -static:].flatten(0, 1).numpy()
-    values = np.concatenate([values, np.ones((len(values), 1))], axis=1)
-    layouts, new = np.repeat(walks.layouts, length), walks.held_out.reshape(-1)
-    right = np.ones(len(values), dtype=bool)
-    for gap in divmod(layouts, len(GAP_PLACES)):
-        wanted = np.eye(len(GAP_PLACES))[gap]
-        weights = np.linalg.lstsq(values[~new], wanted[~new], rcond=None)[0]
-        right &= (values @ weights).argmax(axis=1) == gap
-    return {'layout_told': {'ordinary': float(right[~new].mean()),
-                            held_out: float(right[new].mean()) if new.any() else None}}
+    name = model.card.training['world']
+    heights = np.array([
+        [(door.low[1] + door.high[1]) / 2 for door in make_world(name, layout).scene.doors]
+        for layout in range(LAYOUTS[name].count)
+    ])
+    values = encoded.latents[..., -static:].flatten(0, 1).numpy().astype(np.float64)
+    values = np.concatenate([np.ones((len(values), 1)), values], axis=1)
+    first, second = np.triu_indices(values.shape[1])
+    values = values[:, first] * values[:, second]
+    new, wanted = walks.held_out.reshape(-1), heights[np.repeat(walks.layouts, length)]
+    found = values @ np.linalg.lstsq(values[~new], wanted[~new], rcond=None)[0]
+    error, right = np.abs(found - wanted).mean(axis=1), np.ones(len(values), dtype=bool)
+    for gap in range(heights.shape[1]):
+        choices = np.unique(heights[:, gap])
+        nearest = choices[np.abs(found[:, gap, None] - choices).argmin(axis=1)]
+        right &= nearest == wanted[:, gap]
+    parts = (('ordinary', ~new), (held_out, new))
+    return {
+        'layout_told': {part: float(right[rows].mean()) if rows.any() else None
+                        for part, rows in parts},
+        'gap_error': {part: _mean_and_tail(error[rows]) for part, rows in parts},
+    }
 
 
 def _mean_and_tail(values: Sequence[float] | np.ndarray) -> dict[str, float | None]:

@@ -35,4 +35,6 @@ RECIPES = {
                                  stages=stages.with_metric),
     'staggered_walls': Recipe(models={'staggered_walls': 'plain'}, stages=stages.with_layouts,
                               held_out='held_out_layouts'),
+    'random_door': Recipe(models={'random_door': 'plain'}, stages=stages.with_layouts,
+                          held_out='held_out_layouts'),
 }

@@ -107,10 +107,11 @@ def _page(measured: Measured, training: Mapping[str, Any], held_out: str) -> str
         lines += ['', 'Only a frame in which the robot counts as stopped is near a goal.']
     for name, card in zip(names, cards):
         if 'layout_told' in card.metrics:
-            told = card.metrics['layout_told']
-            lines += ['', f'{name}: the static part tells both gaps in '
-                      f'{100 * told["ordinary"]:.1f} % of the frames of training layouts, '
-                      f'{100 * told[held_out]:.1f} % of the others.']
+            told, error = card.metrics['layout_told'], card.metrics['gap_error']
+            parts = (('training layouts', 'ordinary'), ('the others', held_out))
+            lines += ['', f'{name}: the static part tells the gaps in ' + ', '.join(
+                f'{100 * told[part]:.1f} % of the frames of {text} (mean error '
+                f'{100 * error[part]["mean"]:.1f} cm)' for text, part in parts) + '.']
     lines += ['', '| stage | wall, s | processor, s |', '|---|---|---|']
     lines += [f'| {stage} | {seconds:.0f} | {training["stage_cpu_sec"][stage]:.0f} |'
               for stage, seconds in training['stage_sec'].items()]

@@ -17,7 +17,7 @@ import numpy as np
 from grasp_ros.errors import ConfigError
 from grasp_ros.sim.scene import Rectangle
 from grasp_ros.sim.world import DiscWorld, Task
-from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, WITH_LAYOUTS, WORLDS, make
+from grasp_ros.sim.worlds import LAYOUTS, WORLDS, make
 from grasp_ros.world_models.base import ModelCard
 
 HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training frame was taken
@@ -60,9 +60,9 @@ def make_world(name: str, layout: int | None = None) -> DiscWorld:
 
 def layouts(name: str, *, held_out: bool) -> list[int | None]:
     """The layouts of a world that training data show, or those that they do not."""
-    if name not in WITH_LAYOUTS:
+    if name not in LAYOUTS:
         return [None]
-    return list(HELD_OUT_LAYOUTS if held_out else TRAINING_LAYOUTS)
+    return list(LAYOUTS[name].held_out if held_out else LAYOUTS[name].training)
 
 
 def episode_tasks(

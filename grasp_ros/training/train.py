@@ -31,7 +31,7 @@ from rich.progress import Progress as Bars
 
 from grasp_ros.errors import GraspError
 from grasp_ros.sim.world import DiscWorld
-from grasp_ros.sim.worlds import HELD_OUT_LAYOUTS
+from grasp_ros.sim.worlds import LAYOUTS
 from grasp_ros.training.config import TASKS, TrainingConfig
 from grasp_ros.training.dataset import Walks, collect, interleave
 from grasp_ros.training.metrics import (
@@ -40,6 +40,7 @@ from grasp_ros.training.metrics import (
     draw_pairs,
     goal_costs,
     goal_tolerance,
+    observer_gain,
     summary,
 )
 from grasp_ros.training.recipes import RECIPES
@@ -47,7 +48,7 @@ from grasp_ros.training.report import write_report
 from grasp_ros.training.runner import Interrupted, Progress, run_stages
 from grasp_ros.training.stages import Networks, TrainingData, encode_walks
 from grasp_ros.training.state import RunState, load_state
-from grasp_ros.training.tasks import WITH_LAYOUTS, layouts, make_world
+from grasp_ros.training.tasks import layouts, make_world
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import ActionSpec, CameraSpec, ModelCard
 from grasp_ros.world_models.jepa import Jepa
@@ -129,7 +130,8 @@ def _collect(name: str, config: TrainingConfig, progress: Progress, *, for_train
                 name, done * each + walk, each * len(chosen), None)))
     walks = interleave(parts)
     if not for_training:
-        walks.held_out[np.isin(walks.layouts, HELD_OUT_LAYOUTS) & (len(chosen) > 1)] = True
+        unseen = LAYOUTS[config.task].held_out if config.task in LAYOUTS else ()
+        walks.held_out[np.isin(walks.layouts, unseen)] = True
     return walks
 
 
@@ -169,16 +171,17 @@ def _model(name: str, space: str, networks: Networks, config: TrainingConfig, wo
 
 
 def _measured(model: Jepa, seen: Encoded, pairs: Pairs, held_out: str) -> ModelCard:
-    """Its card with tolerance, chosen on half of the evaluation walks, and metrics."""
-    half = len(seen.latents) // 2
-    tolerance = goal_tolerance(*goal_costs(model, seen, slice(half)))
-    model.card = dataclasses.replace(model.card, goal_tolerance=tolerance)
+    """Its card with what is chosen on half of the evaluation walks, and metrics."""
+    half = slice(len(seen.latents) // 2)
+    tolerance = goal_tolerance(*goal_costs(model, seen, half))
+    model.card = dataclasses.replace(model.card, goal_tolerance=tolerance,
+                                     observer_gain=observer_gain(model, seen, half))
     return dataclasses.replace(model.card, metrics=summary(model, seen, pairs, held_out))
 
 
 def _shown(task: str) -> dict[str, DiscWorld]:
     """Worlds for the map of distances."""
-    if task not in WITH_LAYOUTS:
+    if task not in LAYOUTS:
         return {task: make_world(task)}
     seen, new = layouts(task, held_out=False), layouts(task, held_out=True)
     chosen = [seen[len(seen) // 2], new[0], new[-1]]

@@ -89,6 +89,10 @@ class ModelCard:
         are expressed in units of it, so that one planner setting serves many models
     :param goal_tolerance: :meth:`WorldModel.cost` under which a goal counts as reached, calibrated
         on held-out data; 0 when unknown (the user must then set one)
+    :param observer_gain: share, in (0, 1], of what was not foreseen that is believed, for all
+        entries of a latent or for each along its last axis; ``s = s' + gain (seen - s')`` with
+        s' the predicted latent. Less than 1 where a frame says less than the prediction, such as
+        the speed in a latent of two frames
     :param metrics: measured figures, for the reader
     :param training: command, seed, versions, for the reader
     :raises CardError: when a field is missing, of the wrong type, or contradicts another
@@ -106,6 +110,7 @@ class ModelCard:
     proprioception: tuple[SignalSpec, ...] = ()
     latent_scale: float = 1.0
     goal_tolerance: float = 0.0
+    observer_gain: tuple[float, ...] = (1.0,)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     format: int = CARD_FORMAT
@@ -124,6 +129,11 @@ class ModelCard:
             raise CardError(f'latent_scale must be positive, is {self.latent_scale}')
         if not (math.isfinite(self.goal_tolerance) and self.goal_tolerance >= 0):
             raise CardError(f'goal_tolerance must not be negative, is {self.goal_tolerance}')
+        if len(self.observer_gain) not in (1, self.latent_shape[-1]) or not all(
+            0 < gain <= 1 for gain in self.observer_gain
+        ):
+            raise CardError(f'observer_gain must be 1 or {self.latent_shape[-1]} numbers in (0, 1]'
+                            f', is {list(self.observer_gain)}')
         for spec in self.actions:
             if not (math.isfinite(spec.low) and math.isfinite(spec.high) and spec.low < spec.high):
                 raise CardError(f'action {spec.name}: low {spec.low} must be below {spec.high}')
@@ -156,6 +166,7 @@ class ModelCard:
             values['proprioception'] = tuple(
                 SignalSpec(**v) for v in values.get('proprioception', ())
             )
+            values['observer_gain'] = tuple(map(float, values.get('observer_gain', (1.0,))))
             return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CardError(f'model card: {type(error).__name__}: {error}') from error
