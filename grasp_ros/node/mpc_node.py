@@ -26,10 +26,12 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 
 from grasp_ros.errors import GraspError
+from grasp_ros.msg import GateStatus
 from grasp_ros.node import settings, tables
 from grasp_ros.node.camera import Camera
 from grasp_ros.node.goals import Goal, GoalServer
 from grasp_ros.node.parameter_server import ParameterServer
+from grasp_ros.node.passage import Passage
 from grasp_ros.node.reports import Publishers
 from grasp_ros.node.settings import Settings
 from grasp_ros.node.worker import Worker
@@ -39,8 +41,8 @@ _STOP_SEC = 1.0  # how long a solver may take to notice that nobody wants its re
 
 
 class MpcNode(LifecycleNode):
-    """Subscribes ``image_raw``; publishes ``action``, ``solver_statistics``, ``plan``; serves the
-    action ``drive_to_goal_image``."""
+    """Subscribes ``image_raw`` and ``gate_status``; publishes ``action``, ``solver_statistics``,
+    ``plan``; serves the action ``drive_to_goal_image``."""
 
     def __init__(self) -> None:
         super().__init__('mpc_node')
@@ -59,6 +61,8 @@ class MpcNode(LifecycleNode):
         self._goals = GoalServer(
             self, refusal=self._refusal, on_goal=self._on_goal, on_cancel=self._on_cancel
         )
+        self._passage = Passage()
+        self.create_subscription(GateStatus, 'gate_status', self._passage.hear, 1)
         # With simulated time a backward jump is a reset of the simulator.
         self._jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1)),
@@ -111,6 +115,7 @@ class MpcNode(LifecycleNode):
                 sink=self._outputs,
                 now_sec=self._now_sec,
                 logger=self.get_logger(),
+                passed=self._passage.share,
             )
             self._worker.start()
         return result
