@@ -18,6 +18,9 @@ COMMANDS = {
     ),
     'demo': ('grasp_ros.node.demo:command', 'Drive to goals in the embedded world, over ROS 2.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
+    'soak': (
+        'grasp_ros.reliability.soak:command', 'Drive for a long time under load and faults.',
+    ),
     'train': ('grasp_ros.training.train:command', 'Train a world model from random-walk data.'),
 }
 # What helps when the import of a module fails.

@@ -61,6 +61,7 @@ SUITE = {
         'prepare_ms': 5,
         'tuned_ms': 2,
         'blind': 'uncorrected',
+        'subject': 'gain',
         'disturbances': {'kicks': {'kick_rate': 0.2, 'kick_distance': 0.03}},
         'arms': {
             'full': {'planner': 'cem', 'charge': [False]},
@@ -377,7 +378,8 @@ def test_a_killed_run_goes_on_and_reports(suite_file, tmp_path):
     assert len(ticks) == 1
     table = (out / 'table.md').read_text()
     assert 'grasp is' in table and 'greedy' in table
-    for name in ('latency', 'deadline', 'ablation'):
+    assert arms['uncorrected']['subject_ahead']['episodes'] == 2
+    for name in ('latency', 'deadline', 'ablation', 'feedback'):
         assert (out / f'{name}.png').stat().st_size > 1000
 
     # Driven once, nothing is driven again; more episodes are added to what is there.

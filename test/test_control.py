@@ -307,6 +307,25 @@ def test_the_frame_corrects_what_was_prepared():
     assert moved[1][0] < -0.05
 
 
+def test_a_solve_that_follows_its_frame_leaves_time_to_prepare_the_next_one():
+    # Else every tick of a busy machine is late because the one before was.
+    def budgets(schedule):
+        controller = make_controller(config=ControllerConfig(schedule=schedule, deadline_sec=0.06))
+        controller._clock = lambda: 0.0
+        solve, found = controller.planner.solve, []
+
+        def watched(problem, warm_start, deadline):
+            found.append(next(ms for ms in range(1, 99) if not deadline.allows(1e-3 * ms)))
+            return solve(problem, warm_start, deadline)
+
+        controller.planner.solve = watched
+        drive(controller, tiny_world.Plant((0.2, 0.3)), 5)  # three solves, none prepared
+        return found
+
+    assert budgets('after_frame') == [60, 60, 60]
+    assert budgets('ahead') == [60, 20, 20]
+
+
 @pytest.mark.parametrize('change', ['lost frame', 'goal', 'limits', 'planner'])
 def test_a_preparation_that_no_longer_fits_is_not_used(change):
     controller, plant = ahead(), tiny_world.Plant((0.2, 0.3))

@@ -290,6 +290,15 @@ def test_the_lead_follows_what_is_measured_but_not_every_flicker():
     assert lead(0.21, delay_sec=0.1) == 1.25
 
 
+def test_a_plan_that_is_prepared_is_worth_half_a_step_of_lead():
+    for prepared, kept in ((False, 0.25), (True, 0.5)):
+        for age_steps in (0.2, 0.24, 0.26, 0.4, 0.49, 0.51, 0.8):
+            timeline = Timeline(PERIOD_SEC)
+            timeline.take_up(10.0, now_sec=10.0)
+            timeline.expect(10.0 + age_steps * PERIOD_SEC, delay_sec=0.0, prepared=prepared)
+            assert (timeline.lead == 0.0) == (age_steps <= kept)
+
+
 def test_a_run_with_real_durations_is_replayed_bit_by_bit():
     model = CartModel(cart_card(2))
     readings = iter(np.cumsum(np.random.default_rng(3).exponential(0.002, 100_000)))
@@ -305,7 +314,8 @@ def test_a_run_with_real_durations_is_replayed_bit_by_bit():
         plant, record = Cart(0.13), []
         for index in range(40):
             timing, effort = (None, None) if timings is None else timings[index]
-            tick = controller.step(plant.frame(), now_sec=plant.now_sec + 0.02, timing=timing)
+            age_sec = 0.02 if index < 20 else 0.08
+            tick = controller.step(plant.frame(), now_sec=plant.now_sec + age_sec, timing=timing)
             if timings is None or effort:
                 controller.prepare(budget_sec=0.05, effort=effort)
             record.append(tick)

@@ -10,12 +10,11 @@ pytest.importorskip('launch_pytest', reason='launch_pytest comes with a ROS 2 in
 pytest.importorskip('grasp_ros.msg', reason='no messages: build the package with colcon')
 import launch
 import launch_pytest
-import rclpy
 from grasp_ros.msg import SolverStatistics
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from rclpy.node import Node
-from rig import Result, Rig
+
+from grasp_ros.reliability.rig import Result, Rig, open_client
 
 LAUNCH_FILE = Path(__file__).resolve().parents[1] / 'launch' / 'mpc.launch.py'
 
@@ -34,13 +33,11 @@ def description():
 
 @pytest.mark.launch(fixture=description)
 def test_one_command_brings_a_robot_that_reaches_a_goal(tmp_path):
-    with rclpy.init():
-        node = Node('tester')
+    with open_client() as node:
         rig = Rig(node, '/launched', tmp_path)  # it watches; launch has started the nodes
         rig.wait_for_status(SolverStatistics.NO_GOAL)
         rig.place(0.25, 0.3)
         assert rig.drive(0.75, 0.3).code == Result.SUCCESS
-        node.destroy_node()
 
 
 def test_every_argument_is_described():

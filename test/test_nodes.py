@@ -12,17 +12,16 @@ import pytest
 
 pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
 pytest.importorskip('mujoco', reason='no embedded world: pip install .[sim]')
-import rclpy
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import TwistStamped
 from grasp_ros.msg import GateStatus, SolverStatistics
 from lifecycle_msgs.msg import Transition
-from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
-from rig import LIMIT_SEC, Result, Rig, speed
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
+
+from grasp_ros.reliability.rig import LIMIT_SEC, Result, Rig, RigError, open_client, speed
 
 LEFT, RIGHT = (0.25, 0.3), (0.75, 0.3)
 NEAR = 0.05  # of the world's width
@@ -30,10 +29,8 @@ NEAR = 0.05  # of the world's width
 
 @pytest.fixture(scope='module')
 def client():
-    with rclpy.init():
-        node = Node('tester')
+    with open_client() as node:
         yield node
-        node.destroy_node()
 
 
 @pytest.fixture(scope='module')
@@ -369,7 +366,7 @@ def test_another_world_is_driven_in_the_layout_that_was_asked_for(four):
     four.start('sim_node', sim__world='staggered_walls', sim__layout=7)  # gaps 1 and 2 of 0 to 4
     four.place(1 / 3, 0.3)
     four.place(2 / 3, 0.5)
-    with pytest.raises(AssertionError, match='not free'):
+    with pytest.raises(RigError, match='not free'):
         four.goal_image(1 / 3, 0.5)
     four.wait_for(lambda: math.dist(four.position(), (2 / 3, 0.5)) < 1e-3, 'the robot in a gap')
 

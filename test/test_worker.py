@@ -219,7 +219,7 @@ def test_a_solver_that_hangs_does_not_keep_the_worker_from_being_stopped(bench):
 
 
 def test_an_action_from_a_frame_that_has_become_stale_is_not_sent(bench):
-    b = bench(**{'control.image_timeout_sec': 0.1})
+    b = bench(**{'control.image_timeout_sec': 0.1, 'control.schedule': 'after_frame'})
     b.worker.set_goal(Goal(1, RIGHT))
     b.wait_for_next(moves_right)
     b.model.may_go_on.clear()

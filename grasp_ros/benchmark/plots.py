@@ -25,6 +25,7 @@ def write(suite: Suite, parts: Mapping[str, Any], folder: Path) -> None:
         ('deadline', _deadline(suite, parts['scores'])),
         ('escape', _escape(suite, parts['escape'])),
         ('ablation', _ablation(parts['ablation'])),
+        ('feedback', _feedback(parts['feedback'])),
     ):
         if figure is not None:
             figure.savefig(folder / f'{name}.png', dpi=130, bbox_inches='tight')
@@ -117,6 +118,43 @@ def _ablation(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
         axis.barh([row['variant'] for row in mine], rates, xerr=bars, color=colours,
                   error_kw={'lw': 1})
         axis.set(xlim=(0, 1.03), xlabel='held')
+    return figure
+
+
+def _feedback(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Regret against image to action, a row of panels per task, a panel per disturbance."""
+    rows = [row for row in rows if row['charge'] and row['regret'] is not None]
+    tasks = list(dict.fromkeys(row['task'] for row in rows))
+    if not tasks:
+        return None
+    names = list(dict.fromkeys(row['disturbance'] for row in rows))
+    arms = list(dict.fromkeys(row['arm'] for row in rows))
+    figure = Figure(figsize=(_WIDTH * len(names), _HEIGHT * len(tasks)), layout='constrained')
+    axes = figure.subplots(len(tasks), len(names), squeeze=False)
+    for task, line in zip(tasks, axes):
+        for disturbance, axis in zip(names, line):
+            for row in rows:
+                if (row['task'], row['disturbance']) != (task, disturbance):
+                    continue
+                regret, number = row['regret'], arms.index(row['arm'])
+                low, high = (1e3 * end for end in regret['ci95'])
+                middle = 1e3 * regret['difference']
+                axis.errorbar(
+                    row['image_to_action_cpu_ms']['p50'], middle,
+                    yerr=[[max(0.0, middle - low)], [max(0.0, high - middle)]],
+                    marker='osD^v<>'[number % 7], color=f'C{number % 10}', ms=6, lw=1,
+                    label=row['arm'],
+                )
+            axis.axhline(0, color='0.5', lw=0.8)
+            axis.grid(alpha=0.3)
+            axis.set_title(f'{task}, {disturbance}', fontsize=10)
+            axis.set(xscale='log', yscale='symlog', xlabel='image to action, ms')
+        line[0].set_ylabel('regret, mm')
+    known = {}
+    for axis in axes.flat:
+        for handle, label in zip(*axis.get_legend_handles_labels()):
+            known.setdefault(label, handle)
+    figure.legend(known.values(), known.keys(), fontsize=7, loc='outside right upper')
     return figure
 
 

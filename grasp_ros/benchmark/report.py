@@ -182,11 +182,13 @@ def feedback(suite: Suite, studies: Mapping[tuple, Episodes]) -> list[dict[str, 
     """Regret of every arm against the first one without charge, on paired episodes."""
     if not suite.feedback:
         return []
-    reference, blind = suite.feedback['arms'][0].name, suite.feedback.get('blind')
+    reference = suite.feedback['arms'][0].name
+    blind, subject = (suite.feedback.get(name) for name in ('blind', 'subject'))
     found = []
     for (task, disturbance, arm, charge), episodes in studies.items():
         whole = studies.get((task, disturbance, reference, False), {})
         uncorrected = studies.get((task, disturbance, blind, charge), {})
+        claimed = studies.get((task, disturbance, subject, True), {})
         solve = [
             after - encode for lines in episodes.values() for e in lines
             for after, encode in zip(e['ms']['cpu'], e['ms']['encode'])
@@ -199,6 +201,7 @@ def feedback(suite: Suite, studies: Mapping[tuple, Episodes]) -> list[dict[str, 
             'final_regret': difference(episodes, whole, lambda e: e['final_distance']),
             'held_difference': difference(episodes, whole, lambda e: float(e['held'])),
             'against_blind': difference(episodes, uncorrected, lambda e: e['mean_distance']),
+            'subject_ahead': difference(claimed, episodes, lambda e: float(e['held'])),
         })
     return found
 
@@ -311,10 +314,12 @@ def _feedback_table(found: Sequence[Mapping[str, Any]]) -> str:
     return _markdown(
         'Preparation and feedback',
         'Distances in mm: regret is the mean distance to the goal over the episode less that of '
-        'the full solve without charge on the same episode, at its end likewise; the last column '
-        'is the same against the prepared plan applied uncorrected. Times in ms of thread CPU.',
+        'the full solve without charge on the same episode, at its end likewise; the last columns '
+        'are the same against the prepared plan applied uncorrected, and by how many points the '
+        'corrected plan held more than this arm. Times in ms of thread CPU.',
         ('task', 'disturbance', 'charged', 'arm', 'held', 'held, difference', 'regret',
-         'regret at the end', 'image to action', 'without encode', 'tick', 'against uncorrected'),
+         'regret at the end', 'image to action', 'without encode', 'tick', 'against uncorrected',
+         'corrected plan ahead'),
         [
             (
                 row['task'], row['disturbance'], 'yes' if row['charge'] else 'no', row['arm'],
@@ -324,6 +329,7 @@ def _feedback_table(found: Sequence[Mapping[str, Any]]) -> str:
                 number(row['image_to_action_cpu_ms']['p50']), number(row['after_encode_ms']),
                 number(row['tick_cpu_ms']['p50']),
                 signed(row['against_blind'], scale=1e3, digits=1),
+                signed(row['subject_ahead'], scale=100),
             )
             for row in found
         ],

@@ -113,7 +113,8 @@ class Suite:
     :param feedback: ``tasks``, ``episodes``, ``prepare_ms``, ``tuned_ms``: the deadline whose
         tuned settings the arms start from, ``disturbances``: name -> fields of
         :class:`~grasp_ros.training.episodes.Disturbance`; ``arms``, the first of which is what
-        the others are measured against; ``blind``, the arm that does not use the newest frame
+        the others are measured against; ``blind``, the arm that does not use the newest frame;
+        ``subject``, the arm that claims are made about
     :param latency: ``task``, ``horizons``, ``ticks`` and ``planners``: name -> settings
     """
 

@@ -49,6 +49,11 @@ from grasp_ros.planners.base import (
 from grasp_ros.planners.feedback import Feedback
 from grasp_ros.world_models.base import WorldModel
 
+# Of the deadline, for a solve that follows its frame in schedule `ahead` because nothing that fits
+# was prepared. Were it to take all of it, no time would be left to prepare the next one, which
+# would follow its frame for that, and so on.
+CATCH_UP = 1 / 3
+
 
 class Controller:
     """Receding-horizon control of one robot with one world model and one planner.
@@ -145,19 +150,20 @@ class Controller:
         :param passed: share of the command that is passed on to the robot, 0 = none of it; where
             it is not the whole nothing can be foreseen, and nothing is judged by it
         """
-        started_sec = self._clock()
         self._ticks += 1
         tick = self._step_unlimited(frame, now_sec, timing)
-        low, high = self.limits.low.cpu().numpy(), self.limits.high.cpu().numpy()
-        action = np.clip(np.asarray(tick.action, dtype=np.float64), low, high)
-        limited = bool(np.any(np.abs(action - tick.action) > 1e-6))
-        duration_sec = self._clock() - started_sec if timing is None else timing.duration_sec
+        low, high = self.limits.bounds
+        action = np.minimum(np.maximum(tick.action, low), high)
+        limited = bool((np.abs(action - tick.action) > 1e-6).any())
+        # What the record of a run says, so that a replay of it counts the same.
+        duration_sec = tick.encode_sec + tick.solve_sec if timing is None else timing.duration_sec
         if tick.status is TickStatus.SOLVED:
             self._timeline.add_duration(duration_sec)
+        self._last_command = followed = action
         if passed != 1.0:
             self._course.foresight = None
-        self._last_command = action if passed else self.safe_action
-        followed = self.safe_action + passed * (action - self.safe_action)
+            self._last_command = action if passed else self.safe_action
+            followed = self.safe_action + passed * (action - self.safe_action)
         self._remember(followed, now_sec + duration_sec)
         dropped, self._course.dropped = self._course.dropped, None
         return replace(tick, action=action, limited=limited, dropped=dropped)
@@ -276,7 +282,10 @@ class Controller:
         elif timing is not None:
             self._timeline.assume(timing.latency_sec)
         else:
-            self._timeline.expect(now_sec, delay_sec=self.config.actuator_delay_sec)
+            prepared = self._prepared is not None and self._prepared.step == self._timeline.begins
+            self._timeline.expect(
+                now_sec, delay_sec=self.config.actuator_delay_sec, prepared=prepared
+            )
 
     def _remember(self, action: np.ndarray, sent_sec: float) -> None:
         """Note a command, and from when on it is in force."""
@@ -297,8 +306,7 @@ class Controller:
         if not torch.isfinite(latent).all():
             raise ObservationError('the latent of the frame is not finite')
         self._timeline.take_up(frame.stamp_sec, now_sec=now_sec)
-        foresight = self._course.foresight
-        foreseen = None if foresight is None else foresight.at(step)
+        foreseen = self._course.foresight and self._course.foresight.at(step)
         innovation = self._sight.look(
             frame, self.config, seen=latent, foreseen=foreseen, before=self._history.newest_latent
         )
@@ -334,7 +342,9 @@ class Controller:
         warm_start, shift_steps = self._warm_start(self._timeline.begins)
         expires_sec = None
         if self.config.deadline_sec:
-            expires_sec = started_sec + self.config.deadline_sec
+            is_late = self.config.schedule == 'ahead' and warm_start is not None
+            share = CATCH_UP if is_late else 1.0
+            expires_sec = started_sec + share * self.config.deadline_sec
         deadline = Deadline(expires_sec, clock=self._clock, replayed=effort)
         ahead = self._look_ahead()
         try:

@@ -155,8 +155,10 @@ class Gate:
         :param sequence: its number among the commands of its publisher, where known
         :return: why it was refused, empty when it was taken
         """
-        self._watch_source(source, sequence)
+        is_foreign = self._watch_source(source, sequence)
         self._invalid = self._problem(command, age_sec)
+        if is_foreign and not self._invalid:
+            self._invalid = 'it comes from another publisher than the one before'
         if self._invalid:
             self.rejected += 1
             return self._invalid
@@ -194,14 +196,17 @@ class Gate:
         reason = GateReason.SHUTDOWN
         return GateOutput(STILL, GateState.STOPPED, reason, reason.value, math.nan)
 
-    def _watch_source(self, source: Hashable, sequence: int | None) -> None:
+    def _watch_source(self, source: Hashable, sequence: int | None) -> bool:
+        """Whether an armed gate hears another publisher than before; then only arming helps."""
         known = self._source is not None or self._sequence is not None
         other = source != self._source
         if sequence is not None and self._sequence is not None:
             other = other or sequence <= self._sequence
-        if known and other and self._armed and not self._has_latched():
+        is_foreign = known and other and self._armed
+        if is_foreign and not self._has_latched():
             self._latched, self._fault_detail = GateReason.CONTROLLER_RESTARTED, ''
         self._source, self._sequence = source, sequence
+        return is_foreign
 
     def _has_latched(self) -> bool:
         return self._latched is not GateReason.NONE

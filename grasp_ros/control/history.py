@@ -97,7 +97,7 @@ class History:
         Where another one took effect within a step it is the mean over the step's time.
         """
         card = self._card
-        if not count:
+        if not count:  # the usual case, and on the way from frame to command
             return torch.zeros((0, card.action_block, card.action_size), device=device)
         steps = range(count * card.action_block)
         sent = [self._in_force(first + n) for n in steps]

@@ -27,6 +27,7 @@ class TickStatus(enum.Enum):
     FROZEN_IMAGE = 'safe command: the picture stays the same though the robot should move'
     UNFORESEEN = 'safe command: what is seen is not what the model foresees'
     SOLVER_FAILED = 'safe command: the solve failed and no plan is left'
+    CLOCK_STANDS = 'safe command: the simulated clock stands still'
 
 
 @dataclass(frozen=True)

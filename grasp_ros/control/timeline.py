@@ -41,8 +41,8 @@ class Timeline:
 
     ``frame_step`` is the newest frame's, ``step`` the present tick's, and ``lead`` what lies
     between the latter and its command's effect. The lead stays as it is until it is wrong by more
-    than a quarter of a step: a plan that is prepared for a moment must not miss it because a
-    duration was measured a little longer.
+    than a quarter of a step, or by half a one where a plan was prepared with it: that plan is
+    worth more than the exact moment, and without it the command would come later still.
 
     :param period_sec: control period
     """
@@ -95,15 +95,16 @@ class Timeline:
         """Take note of what encode and solve took; a single stall changes nothing."""
         self._durations.append(duration_sec)
 
-    def expect(self, now_sec: float, *, delay_sec: float) -> None:
+    def expect(self, now_sec: float, *, delay_sec: float, prepared: bool = False) -> None:
         """Set the lead of this tick by what is known and what was measured.
 
         :param now_sec: present time on the clock of the stamps
         :param delay_sec: of the robot's drive
+        :param prepared: whether a plan that begins after the present lead waits for this tick
         """
         duration_sec = statistics.median(self._durations) if self._durations else 0.0
         steps = self._steps_until(now_sec + duration_sec + delay_sec)
-        if abs(steps - self.lead) > 1 / PARTS:
+        if abs(steps - self.lead) > (2 if prepared else 1) / PARTS:
             self.lead = _in_parts(steps)
 
     def assume(self, latency_sec: float) -> None:

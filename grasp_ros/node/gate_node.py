@@ -23,12 +23,12 @@ from geometry_msgs.msg import TwistStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_srvs.srv import SetBool
 
 from grasp_ros.control.gate import Gate, GateConfig, GateOutput, GateReason, GateState
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import messages, tables
+from grasp_ros.node import health, messages, qos, tables
+from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
 
@@ -38,7 +38,8 @@ _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class GateNode(Node):
-    """Subscribes ``action``, publishes ``cmd_vel`` and ``gate_status``, serves ``enable``."""
+    """Subscribes ``action``; publishes ``cmd_vel``, ``gate_status`` and ``/diagnostics``; serves
+    ``enable``."""
 
     def __init__(self) -> None:
         super().__init__('gate_node')
@@ -50,20 +51,21 @@ class GateNode(Node):
         self._command_stamp = messages.to_time(0)
         self._shown: tuple[GateState, GateReason] | None = None
         self._status_sec = -math.inf
-        options = QoSOverridingOptions.with_default_policies()
         self._command_publisher = self.create_publisher(
-            TwistStamped, 'cmd_vel', _NEWEST, qos_overriding_options=options
+            TwistStamped, 'cmd_vel', _NEWEST, **qos.publisher(self, 'cmd_vel')
         )
         self._status_publisher = self.create_publisher(
-            GateStatus, 'gate_status', 10, qos_overriding_options=options
+            GateStatus, 'gate_status', 10, **qos.publisher(self, 'gate_status')
         )
         self.create_subscription(
-            TwistStamped, 'action', self._on_action, _NEWEST, qos_overriding_options=options
+            TwistStamped, 'action', self._on_action, _NEWEST, **qos.subscription(self, 'action')
         )
         self.create_service(SetBool, 'enable', self._on_enable)
         # On a steady clock: the watchdog must not stop with the simulator's clock.
         period_sec = 1.0 / values['gate.rate']
         self.create_timer(period_sec, self._step, clock=spin.STEADY_CLOCK)
+        self._step()
+        self._diagnostics = Diagnostics(self, self._judge)
 
     def shut_down(self) -> None:
         """Send zero velocity and say so."""
@@ -79,12 +81,11 @@ class GateNode(Node):
         age_sec = math.nan
         if not math.isnan(stamp_sec(message.header.stamp)):
             age_sec = 1e-9 * self.get_clock().now().nanoseconds - stamp_sec(message.header.stamp)
-        gid = info.get('publisher_gid')
         reason = self._gate.accept(
             messages.command(message),
             now_sec=now_sec,
             age_sec=age_sec,
-            source=None if gid is None else bytes(gid['data']),
+            source=messages.publisher_of(info),
             sequence=info.get('publication_sequence_number'),
         )
         if not reason:
@@ -100,7 +101,8 @@ class GateNode(Node):
         return response
 
     def _step(self) -> None:
-        self._publish(self._gate.step(time.monotonic()))
+        self._output = self._gate.step(time.monotonic())
+        self._publish(self._output)
 
     def _publish(self, output: GateOutput) -> None:
         now = self.get_clock().now().to_msg()
@@ -116,6 +118,9 @@ class GateNode(Node):
         if changed or time.monotonic() - self._status_sec >= STATUS_PERIOD_SEC:
             self._status_sec = time.monotonic()
             self._publish_status(output, now)
+
+    def _judge(self) -> Mapping[str, health.Health]:
+        return {'gate': health.of_gate(self._gate, self._output)}
 
     def _publish_status(self, output: GateOutput, now) -> None:
         message = GateStatus(command_stamp=self._command_stamp)

@@ -79,6 +79,12 @@ def to_time(nanoseconds: int) -> Time:
     return Time(sec=sec, nanosec=nanosec)
 
 
+def publisher_of(info: Mapping[str, Any]) -> bytes | None:
+    """Who sent a message, by what rclpy hands a callback beside it; None where it does not say."""
+    gid = info.get('publisher_gid')
+    return None if gid is None else bytes(gid['data'])
+
+
 class TwistLayout:
     """Which entry of an action goes to which field of a twist.
 

@@ -12,6 +12,10 @@ from grasp_ros.node import spin  # first: where ROS is missing, its error names 
 
 # isort: split
 
+from grasp_ros.node import torch_first  # noqa: F401
+
+# isort: split
+
 import sys
 import time
 import traceback
@@ -22,27 +26,45 @@ from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 
 from grasp_ros.errors import GraspError
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import settings, tables
+from grasp_ros.node import messages, qos, settings, tables
 from grasp_ros.node.camera import Camera
+from grasp_ros.node.controller_health import PARTS, ControllerHealth
+from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.goals import Goal, GoalServer
+from grasp_ros.node.health import Health, Level
 from grasp_ros.node.parameter_server import ParameterServer
 from grasp_ros.node.passage import Passage
 from grasp_ros.node.reports import Publishers
 from grasp_ros.node.settings import Settings
-from grasp_ros.node.worker import Worker
+from grasp_ros.node.worker import Sink, TickReport, Worker
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _STOP_SEC = 1.0  # how long a solver may take to notice that nobody wants its result
+_NO_MODEL = Health(Level.OK, 'unconfigured')
+
+
+class Sinks:
+    """Hands a report on to several, in order: what drives the robot first.
+
+    :param sinks: where it goes
+    """
+
+    def __init__(self, *sinks: Sink) -> None:
+        self._sinks = sinks
+
+    def send(self, report: TickReport) -> None:
+        """Hand a report on."""
+        for sink in self._sinks:
+            sink.send(report)
 
 
 class MpcNode(LifecycleNode):
     """Subscribes ``image_raw`` and ``gate_status``; publishes ``action``, ``solver_statistics``,
-    ``plan``; serves the action ``drive_to_goal_image``."""
+    ``plan`` and ``/diagnostics``; serves the action ``drive_to_goal_image``."""
 
     def __init__(self) -> None:
         super().__init__('mpc_node')
@@ -51,6 +73,8 @@ class MpcNode(LifecycleNode):
         self._image_subscription = None
         self._outputs: Publishers | None = None
         self._worker: Worker | None = None
+        self._health: ControllerHealth | None = None
+        self._model_health = _NO_MODEL
         self._settings = ParameterServer(
             self,
             tables.MPC,
@@ -62,11 +86,18 @@ class MpcNode(LifecycleNode):
             self, refusal=self._refusal, on_goal=self._on_goal, on_cancel=self._on_cancel
         )
         self._passage = Passage()
-        self.create_subscription(GateStatus, 'gate_status', self._passage.hear, 1)
+        topic = 'gate_status'
+        self.create_subscription(
+            GateStatus, topic, self._passage.hear, 1, **qos.subscription(self, topic)
+        )
         # With simulated time a backward jump is a reset of the simulator.
         self._jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1)),
             post_callback=self._on_jump,
+        )
+        # Solver and model log for themselves.
+        self._diagnostics = Diagnostics(
+            self, self._judge, logged=('camera', 'deadline', 'warm start')
         )
         if self._settings['autostart']:
             self._autostart = self.create_timer(0.0, self._start, clock=spin.STEADY_CLOCK)
@@ -85,14 +116,15 @@ class MpcNode(LifecycleNode):
         try:
             started_sec = time.monotonic()
             self._configure()
-        except GraspError as error:
-            self.get_logger().error(f'configure failed: {type(error).__name__}: {error}')
-            self.get_logger().debug(traceback.format_exc())
+        except Exception as error:
+            text = f'configure failed: {type(error).__name__}: {error}'
+            self.get_logger().error(text)
+            if isinstance(error, GraspError):  # the text names the cure
+                self.get_logger().debug(traceback.format_exc())
+            else:
+                self.get_logger().error(traceback.format_exc())
             self._release()
-            return FAILURE
-        except Exception:
-            self.get_logger().error(f'configure failed: {traceback.format_exc()}')
-            self._release()
+            self._model_health = Health(Level.ERROR, text)
             return FAILURE
         seconds = time.monotonic() - started_sec
         card = self._controller.model.card
@@ -100,6 +132,13 @@ class MpcNode(LifecycleNode):
             f'model {card.name} on {self._controller.model.device} is ready after '
             f'{seconds:.1f} s; control rate {1 / card.control_period_sec:g} Hz'
         )
+        values = {
+            'name': card.name,
+            'device': str(self._controller.model.device),
+            'control_rate_hz': 1 / card.control_period_sec,
+            'configure_sec': seconds,
+        }
+        self._model_health = Health(Level.OK, f'model {card.name} is ready', values)
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -109,10 +148,11 @@ class MpcNode(LifecycleNode):
             self._controller.reset()
             self._controller.set_goal(None)
             self._outputs.open()
+            self._health = ControllerHealth(self._controller.model.card, self._camera)
             self._worker = Worker(
                 controller=self._controller,
                 settings=self._read_settings(),
-                sink=self._outputs,
+                sink=Sinks(self._outputs, self._health),
                 now_sec=self._now_sec,
                 logger=self.get_logger(),
                 passed=self._passage.share,
@@ -153,7 +193,9 @@ class MpcNode(LifecycleNode):
         values = self._settings.values
         controller = settings.build_controller(values)
         card = controller.model.card
-        self._camera = Camera(card, now_ns=self._now_ns, logger=self.get_logger())
+        self._camera = Camera(
+            card, now_ns=self._now_ns, logger=self.get_logger(), on_set_back=self._start_over
+        )
         self._outputs = Publishers(
             self,
             model=controller.model,
@@ -169,7 +211,7 @@ class MpcNode(LifecycleNode):
             'image_raw',
             self._on_image,
             newest,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            **qos.subscription(self, 'image_raw'),
         )
         self._controller = controller
 
@@ -179,25 +221,36 @@ class MpcNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
         self._image_subscription = self._outputs = self._camera = self._controller = None
+        self._model_health = _NO_MODEL
 
     def _stop(self) -> bool:
         """Safe command, end of the goal, end of the worker; whether the latter has ended."""
         if self._worker is None:
             return True
         self._outputs.close()
-        worker, self._worker = self._worker, None
+        worker, self._worker, self._health = self._worker, None, None
         stopped = worker.stop(_STOP_SEC)
         if not stopped:
             self.get_logger().error(f'the solver does not return after {_STOP_SEC} s')
         return stopped
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, message: Image, info: Mapping[str, Any]) -> None:
         worker = self._worker
         if worker is None:
             return
-        arrival = self._camera.take(message)
+        arrival = self._camera.take(message, messages.publisher_of(info))
         if arrival is not None:
             worker.offer_frame(arrival)
+            self._health.receive(arrival)
+
+    def _judge(self) -> Mapping[str, Health]:
+        """What to show of each part."""
+        if self._health is None:
+            parts = dict.fromkeys(PARTS, Health(Level.OK, 'not active'))
+        else:
+            timeout_sec = self._settings['control.image_timeout_sec']
+            parts = self._health.judge(ros_sec=self._now_sec(), timeout_sec=timeout_sec)
+        return {**parts, 'model': self._model_health}
 
     def _refusal(self) -> str:
         return '' if self._worker is not None else 'the node is not active'
@@ -210,6 +263,10 @@ class MpcNode(LifecycleNode):
             self._worker.cancel(goal)
 
     def _on_jump(self, jump: TimeJump) -> None:
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Forget what was stamped by a clock that has been set back since."""
         if self._worker is not None:
             self.get_logger().warning('the clock jumped back: frames and plan are dropped')
             self._camera.forget()

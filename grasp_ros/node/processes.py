@@ -57,7 +57,7 @@ def is_from_pip() -> bool:
 class NodeProcess:
     """A node of this package in a process of its own, in a session of its own.
 
-    :param node: ``mpc_node``, ``gate_node`` or ``sim_node``
+    :param node: ``mpc_node``, ``gate_node`` or ``sim_node``, or a module that runs such a node
     :param log: file that its output is appended to
     :param env: from :func:`environment`
     :param parameters: name -> value
@@ -88,7 +88,8 @@ class NodeProcess:
             arguments += ['-r', f'{before}:={after}']
         if namespace:
             arguments += ['-r', f'__ns:={namespace}']
-        command = [sys.executable, '-m', f'grasp_ros.node.{node}', '--ros-args', *arguments]
+        module = node if '.' in node else f'grasp_ros.node.{node}'
+        command = [sys.executable, '-m', module, '--ros-args', *arguments]
         with self.log.open('ab') as output:
             self._process = subprocess.Popen(
                 command,
@@ -108,6 +109,15 @@ class NodeProcess:
     def exit_code(self) -> int | None:
         """Its exit code, negative for a signal, None while it runs."""
         return self._process.poll()
+
+    def memory_kb(self) -> int:
+        """Its resident memory.
+
+        :raises OSError: when it has ended
+        """
+        status = Path(f'/proc/{self._process.pid}/status').read_text(encoding='ascii')
+        (line,) = (line for line in status.splitlines() if line.startswith('VmRSS'))
+        return int(line.split()[1])
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""

@@ -13,11 +13,10 @@ from geometry_msgs.msg import TwistStamped
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from grasp_ros.control.controller import COLD, Tick, TickStatus
 from grasp_ros.msg import Plan, SolverStatistics
-from grasp_ros.node import messages
+from grasp_ros.node import messages, qos
 from grasp_ros.node.messages import TwistLayout
 from grasp_ros.node.worker import TickReport
 from grasp_ros.world_models.base import WorldModel
@@ -53,10 +52,9 @@ class Publishers:
         self._is_open = False
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
-        def publisher(kind: type, topic: str, qos: QoSProfile | int):
-            options = QoSOverridingOptions.with_default_policies()
+        def publisher(kind: type, topic: str, profile: QoSProfile | int):
             return node.create_lifecycle_publisher(
-                kind, topic, qos, qos_overriding_options=options
+                kind, topic, profile, **qos.publisher(node, topic)
             )
 
         self._action = publisher(TwistStamped, 'action', newest)

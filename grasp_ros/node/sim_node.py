@@ -16,10 +16,9 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 
-from grasp_ros.node import images, messages, tables
+from grasp_ros.node import images, messages, qos, tables
 from grasp_ros.node.parameter_server import ParameterServer
 from grasp_ros.sim.world import DiscWorld, WorldInputError
 from grasp_ros.sim.worlds import LAYOUTS, make
@@ -44,24 +43,29 @@ class SimNode(Node):
         self._world.reset(seed=values['sim.seed'])
         self._advanced_sec = self._commanded_sec = time.monotonic()
         self._camera_info = _camera_info(self._world)
-        options = QoSOverridingOptions.with_default_policies()
         self._image_publisher = self.create_publisher(
-            Image, 'image_raw', qos_profile_sensor_data, qos_overriding_options=options
+            Image, 'image_raw', qos_profile_sensor_data, **qos.publisher(self, 'image_raw')
         )
         self._info_publisher = self.create_publisher(
-            CameraInfo, 'camera_info', qos_profile_sensor_data, qos_overriding_options=options
-        )
+            CameraInfo, 'camera_info', qos_profile_sensor_data,
+            **qos.publisher(self, 'camera_info'),
+        )  # fmt: skip
         self._pose_publisher = self.create_publisher(PoseStamped, 'ground_truth/pose', 10)
         self._velocity_publisher = self.create_publisher(
             TwistStamped, 'ground_truth/velocity', 10
         )
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         self.create_subscription(
-            TwistStamped, 'cmd_vel', self._on_command, newest, qos_overriding_options=options
-        )
+            TwistStamped, 'cmd_vel', self._on_command, newest,
+            **qos.subscription(self, 'cmd_vel'),
+        )  # fmt: skip
         self.create_service(ResetRobot, 'reset_robot', self._on_reset)
         self.create_service(RenderGoal, 'render_goal', self._on_render_goal)
         self.create_timer(1.0 / values['sim.rate'], self._on_frame, clock=spin.STEADY_CLOCK)
+
+    def send_image(self, image: Image) -> None:
+        """Publish a picture, stamped with the present time."""
+        self._image_publisher.publish(image)
 
     def _on_frame(self) -> None:
         self._advance()
@@ -71,7 +75,7 @@ class SimNode(Node):
         image.header.stamp = stamp
         image.header.frame_id = CAMERA_FRAME
         images.fill(image, self._world.render())
-        self._image_publisher.publish(image)
+        self.send_image(image)
         self._camera_info.header.stamp = stamp
         self._info_publisher.publish(self._camera_info)
         velocity = (*self._world.velocity, 0.0, 0.0, 0.0, 0.0)

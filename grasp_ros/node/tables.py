@@ -131,9 +131,9 @@ MPC = (
         'NO_PROGRESS; 0 = never.',
     ),
     Parameter(
-        'goal.fault_timeout_sec', 'double', 5.0, unit='s', low=0.0, high=86400.0,
+        'goal.fault_timeout_sec', 'double', 2.0, unit='s', low=0.0, high=86400.0,
         meaning='Time without image or without plan after which a goal ends with NO_IMAGE or '
-        'SOLVER_FAILED; 0 = never.',
+        'SOLVER_FAILED, so that the robot does not move by itself when they are back; 0 = never.',
     ),
 )  # fmt: skip
 

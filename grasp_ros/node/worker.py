@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import torch
 from builtin_interfaces.msg import Time
 
 from grasp_ros.control.controller import Controller
@@ -131,6 +132,12 @@ class Worker:
         self._goal_reached = False
         self._counters = Counters()
         self._status: TickStatus | None = None
+        self._failure = ''
+        self._expires_sec = math.inf
+        self._ros_sec = math.nan
+        self._ros_moved_sec = 0.0
+        self._stands = False
+        self._paused_sec = 0.0
         self._pacer = Pacer(period_sec=controller.model.card.control_period_sec, now_sec=0.0)
         self._thread = threading.Thread(target=self._loop, name='grasp_ros_worker', daemon=True)
 
@@ -187,14 +194,19 @@ class Worker:
 
     def _loop(self) -> None:
         while self._wait_for_tick():
-            work = 'tick'
+            work, failure = 'tick', ''
             try:
                 tick = self._tick()
                 work = 'preparation'
                 self._prepare(tick)
-            except Exception:  # whatever it is, the robot must not be left with the last command
-                self._logger.error(f'{work} failed: {traceback.format_exc()}')
-                self._recover(work)
+            except Exception as error:  # whatever it is, the last command must not stay in force
+                failure = f'{work} failed: {type(error).__name__}'
+                if failure != self._failure:
+                    self._logger.error(f'{work} failed: {traceback.format_exc()}')
+            self._failure = failure
+            if failure:
+                # Only here: as long as the exception lives, so does what the solve has allocated.
+                self._recover(failure)
 
     def _wait_for_tick(self) -> bool:
         """Sleep until the next tick is due; False when there is none any more."""
@@ -204,7 +216,9 @@ class Worker:
                 now_sec = time.monotonic()
                 arrival = self._arrival
                 is_fresh = arrival is not None and arrival.arrived_sec > pacer.fresh_after_sec
-                due_sec = pacer.opens_sec if is_fresh else pacer.latest_sec
+                due_sec = min(pacer.latest_sec, self._expires_sec)
+                if is_fresh:
+                    due_sec = pacer.opens_sec
                 if now_sec >= due_sec:
                     return True
                 self._changed.wait(due_sec - now_sec)
@@ -213,17 +227,27 @@ class Worker:
     def _tick(self) -> Tick:
         started_sec, now_sec = time.monotonic(), self._now_sec()
         arrival = self._take_up_changes()
-        skipped = self._pacer.started(started_sec, arrival and arrival.arrived_sec)
+        skipped = 0
+        is_extra = started_sec < self._pacer.opens_sec  # because the frame has become stale
+        if not is_extra:
+            skipped = self._pacer.started(started_sec, arrival and arrival.arrived_sec)
+        stands = self._clock_stands(started_sec, now_sec)
         while True:
-            wanted = self._follow_wanted_goal(started_sec)
+            wanted = self._follow_wanted_goal()
             frame = None if arrival is None else arrival.frame
-            tick = self._controller.step(frame, now_sec=now_sec, passed=self._passed())
+            if stands:
+                tick = Tick(self._controller.safe_action, TickStatus.CLOCK_STANDS)
+            else:
+                tick = self._controller.step(frame, now_sec=now_sec, passed=self._passed())
             with self._changed:
                 if self._wanted_goal is wanted or self._stopped:
                     break
                 # The goal changed while the old one was being solved for: that is not sent.
                 arrival = self._arrival
         tick = self._stop_if_outdated(tick, arrival)
+        self._expires_sec = math.inf
+        if _drives(tick.status) and not is_extra:
+            self._expires_sec = started_sec + self._left_sec(arrival, now_sec)
         counters = self._counters
         self._counters = replace(
             counters,
@@ -234,7 +258,7 @@ class Worker:
         )
         if tick.dropped is not None:
             self._counters = _counted(self._counters, tick.dropped)
-        end = self._run.judge(tick, time.monotonic()) if self._run else None
+        end = self._run.judge(tick, self._goal_sec()) if self._run and not stands else None
         if end is not None:
             self._goal_reached = end.code == Result.SUCCESS
             self._controller.set_goal(None)
@@ -254,7 +278,7 @@ class Worker:
             )
         )
         if self._run is not None:
-            self._run.send_feedback(tick, time.monotonic())
+            self._run.send_feedback(tick, self._goal_sec())
         if end is not None:
             self._finish_run(end)
         return tick
@@ -284,11 +308,34 @@ class Worker:
         """The safe command where the tick took so long that its frame has become stale."""
         if arrival is None or not _drives(tick.status):
             return tick
-        age_sec = self._now_sec() - arrival.frame.stamp_sec
-        if age_sec <= self._settings.controller.image_timeout_sec:
+        if self._left_sec(arrival, self._now_sec()) >= 0:
             return tick
         detail = 'it was new when this tick began'
         return self._controller.withdraw(tick, TickStatus.STALE_IMAGE, detail)
+
+    def _left_sec(self, arrival: Arrival, now_sec: float) -> float:
+        """Time on the ROS clock until a frame is stale."""
+        age_sec = now_sec - arrival.frame.stamp_sec
+        return self._settings.controller.image_timeout_sec - age_sec
+
+    def _clock_stands(self, started_sec: float, now_sec: float) -> bool:
+        """Whether no simulated time has passed for too long to go on blindly.
+
+        That is a pause of the simulator, and then nothing has gone wrong, or the end of its
+        clock, and then no frame will ever look old. A goal's time does not run meanwhile.
+        """
+        still_sec = started_sec - self._ros_moved_sec
+        if now_sec == self._ros_sec:
+            self._stands = still_sec > self._settings.controller.image_timeout_sec
+            return self._stands
+        if self._stands:
+            self._paused_sec += still_sec
+        self._ros_sec, self._ros_moved_sec, self._stands = now_sec, started_sec, False
+        return False
+
+    def _goal_sec(self) -> float:
+        """The steady clock without the pauses of the simulator, for the time that a goal takes."""
+        return time.monotonic() - self._paused_sec
 
     def _take_up_changes(self) -> Arrival | None:
         with self._changed:
@@ -312,7 +359,7 @@ class Worker:
             self._controller.reset()
         return arrival
 
-    def _follow_wanted_goal(self, now_sec: float) -> Goal | None:
+    def _follow_wanted_goal(self) -> Goal | None:
         """Make the controller's goal the wanted one; gives the latter."""
         with self._changed:
             wanted = self._wanted_goal
@@ -325,12 +372,12 @@ class Worker:
         self._controller.set_goal(None)
         if wanted is not None:
             self._goal_number, self._goal_reached = wanted.number, False
-            self._run = begin(wanted, self._controller, self._settings, now_sec)
+            self._run = begin(wanted, self._controller, self._settings, self._goal_sec())
             if self._run is None:
                 with self._changed:
                     if self._wanted_goal is wanted:
                         self._wanted_goal = None
-                return self._follow_wanted_goal(now_sec)
+                return self._follow_wanted_goal()
         return wanted
 
     def _finish_run(self, end: GoalEnd) -> None:
@@ -344,15 +391,19 @@ class Worker:
         run = self._run
         if run is None or run.goal is not goal:
             return GoalEnd(code, reason)
-        return run.end(code, reason, time.monotonic())
+        return run.end(code, reason, self._goal_sec())
 
-    def _recover(self, work: str) -> None:
+    def _recover(self, failure: str) -> None:
+        """Send the safe command and forget all that may be bad; the next tick tries again."""
         self._controller.reset()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # what the failed solve has left may be what the next needs
         tick = Tick(
             action=self._controller.safe_action,
             status=TickStatus.SOLVER_FAILED,
-            detail=f'the {work} failed, see the log',
+            detail=f'{failure}, see the log',
         )
+        self._log_status(tick)
         self._counters = replace(self._counters, ticks=self._counters.ticks + 1)
         self._sink.send(
             TickReport(
@@ -366,7 +417,7 @@ class Worker:
                 counters=self._counters,
             )
         )
-        end = self._run.judge(tick, time.monotonic()) if self._run else None
+        end = self._run.judge(tick, self._goal_sec()) if self._run else None
         if end is not None:
             self._finish_run(end)
             self._controller.set_goal(None)

@@ -13,8 +13,10 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +40,11 @@ class ActionLimits:
     def half_range(self) -> Tensor:
         """``[A]``: the unit in which planners measure steps and noise of actions."""
         return (self.high - self.low) / 2
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """``low`` and ``high`` on the host, float64 ``[A]``; asked for in every tick."""
+        return self.low.double().cpu().numpy(), self.high.double().cpu().numpy()
 
     def project(self, actions: Tensor, previous_action: Tensor) -> Tensor:
         """Nearest-by-entry sequences that keep bounds and rate limit.

@@ -260,6 +260,24 @@ class DiscWorld:
                 return Task(start=tuple(start.tolist()), goal=tuple(goal.tolist()),
                             path_length=length, layout=self.scene.layout)
 
+    def sample_goal(
+        self, rng: np.random.Generator, *, start: tuple[float, float]
+    ) -> tuple[float, float]:
+        """
+        A place in another room; a wall on the straight line where twenty draws find one.
+
+        :param rng: source of randomness; equal generators give equal goals.
+        :param start: where the robot is, (x, y) in m; need not be free.
+        """
+        here = self.scene.room_of(*start)
+        others = [room.name for room in self.scene.rooms if room.name != here]
+        for _ in range(20):
+            other = others[rng.integers(len(others))]
+            place = tuple(self.sample_place(rng, room=other).tolist())
+            if self.geometry.is_blocked(np.array(start), np.array(place)):
+                break
+        return place
+
     def _observe(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         info = {'position': self.position, 'time_sec': self.time_sec}
         return {'image': self.render()}, info

@@ -71,8 +71,8 @@ def evaluate(
         planner=registry.make(planner, model, **settings),
         limits=card_limits(model),
         config=ControllerConfig(
-            warm_start=warm_start, schedule=schedule,
-            latency_compensation=latency_compensation, actuator_delay_sec=delay_sec,
+            warm_start=warm_start, schedule=schedule, actuator_delay_sec=delay_sec,
+            latency_compensation=latency_compensation,
         ),
     )  # fmt: skip
     conditions = Conditions(disturbance=Disturbance(delay_sec=delay_sec))

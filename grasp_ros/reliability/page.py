@@ -1,0 +1,23 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pages that commands write a part of: what stands between two marks of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grasp_ros.errors import ConfigError
+
+
+def write_part(file: Path, name: str, text: str) -> None:
+    """Replace a part of a page.
+
+    :raises ConfigError: when the page has no such part
+    """
+    begin, end = f'<!-- begin {name} -->\n', f'<!-- end {name} -->'
+    page = file.read_text(encoding='utf-8') if file.is_file() else ''
+    before, is_there, rest = page.partition(begin)
+    _, is_closed, after = rest.partition(end)
+    if not (is_there and is_closed):
+        raise ConfigError(f'{file} has no lines "{begin.strip()}" and "{end}" to write between')
+    file.write_text(f'{before}{begin}{text.strip()}\n{end}{after}', encoding='utf-8')
