@@ -233,7 +233,7 @@ def test_a_command_that_is_withdrawn_was_never_in_force():
     assert all(tick.innovation is None for tick in drive(controller, plant, 1))
 
 
-def test_frames_that_are_refused_for_too_long_count_as_stale():
+def test_frames_that_are_refused_for_too_long_stop_the_robot():
     plant = Cart(0.0)
     controller = make_controller(CartModel(cart_card(1)), image_timeout_sec=0.35)
     drive(controller, plant, 3)
@@ -243,7 +243,7 @@ def test_frames_that_are_refused_for_too_long_count_as_stale():
         tick = controller.step(bad, now_sec=plant.now_sec, timing=Timing(0.0))
         statuses.append(tick.status)
         plant.step(tick.action)
-    assert statuses == 3 * [TickStatus.PREVIOUS_PLAN] + 2 * [TickStatus.STALE_IMAGE]
+    assert statuses == 3 * [TickStatus.PREVIOUS_PLAN] + 2 * [TickStatus.SOLVER_FAILED]
     assert not tick.action.any() and 'camera' in tick.detail
     assert drive(controller, plant, 1)[0].status is TickStatus.SOLVED
 
