@@ -152,8 +152,13 @@ class Controller:
         """
         self._ticks += 1
         tick = self._step_unlimited(frame, now_sec, timing)
-        low, high = self.limits.bounds
-        action = np.minimum(np.maximum(tick.action, low), high)
+        if not np.isfinite(tick.action).all():
+            self._drop(Drop.NOT_FINITE)
+            detail = 'the plan holds numbers that are not finite'
+            tick = replace(self._safe(TickStatus.SOLVER_FAILED), detail=detail)
+        action = tick.action
+        if tick.status.drives:
+            action = self.limits.keep(action, self._last_command)
         limited = bool((np.abs(action - tick.action) > 1e-6).any())
         # What the record of a run says, so that a replay of it counts the same.
         duration_sec = tick.encode_sec + tick.solve_sec if timing is None else timing.duration_sec

@@ -29,6 +29,11 @@ class TickStatus(enum.Enum):
     SOLVER_FAILED = 'safe command: the solve failed and no plan is left'
     CLOCK_STANDS = 'safe command: the simulated clock stands still'
 
+    @property
+    def drives(self) -> bool:
+        """Whether the command is one of a plan, and not the safe one."""
+        return self in (TickStatus.SOLVED, TickStatus.IN_BLOCK, TickStatus.PREVIOUS_PLAN)
+
 
 @dataclass(frozen=True)
 class Tick:

@@ -246,7 +246,7 @@ class Worker:
                 arrival = self._arrival
         tick = self._stop_if_outdated(tick, arrival)
         self._expires_sec = math.inf
-        if _drives(tick.status) and not is_extra:
+        if tick.status.drives and not is_extra:
             self._expires_sec = started_sec + self._left_sec(arrival, now_sec)
         counters = self._counters
         self._counters = replace(
@@ -285,7 +285,7 @@ class Worker:
 
     def _prepare(self, tick: Tick) -> None:
         """Let the controller plan for the next frame, where there is time until it may come."""
-        if not _drives(tick.status):
+        if not tick.status.drives:
             return  # what the controller would go on from was not sent
         pacer = self._pacer
         left_sec = pacer.opens_sec - time.monotonic()
@@ -306,7 +306,7 @@ class Worker:
 
     def _stop_if_outdated(self, tick: Tick, arrival: Arrival | None) -> Tick:
         """The safe command where the tick took so long that its frame has become stale."""
-        if arrival is None or not _drives(tick.status):
+        if arrival is None or not tick.status.drives:
             return tick
         if self._left_sec(arrival, self._now_sec()) >= 0:
             return tick
@@ -424,7 +424,7 @@ class Worker:
 
     def _log_status(self, tick: Tick) -> None:
         """One line when the robot is stopped for a new reason, one when it drives again."""
-        status = TickStatus.SOLVED if _drives(tick.status) else tick.status
+        status = TickStatus.SOLVED if tick.status.drives else tick.status
         if status is self._status:
             return
         self._status = status
@@ -433,10 +433,6 @@ class Worker:
             self._logger.info(f'{status.value}{detail}')
         else:
             self._logger.warning(f'{status.value}{detail}')
-
-
-def _drives(status: TickStatus) -> bool:
-    return status in (TickStatus.SOLVED, TickStatus.IN_BLOCK, TickStatus.PREVIOUS_PLAN)
 
 
 def _counted(counters: Counters, reason: Drop) -> Counters:
