@@ -86,6 +86,7 @@ class Bench:
     def __init__(self, card=CARD, **changes):
         self.reports = []
         self.picture = MIDDLE
+        self.now_sec = time.monotonic
         self.model = Point(card)
         self.values = parameters.defaults(tables.MPC) | {
             'planner.horizon': 5, 'planner.iterations': 2, 'control.deadline_sec': 0.02,
@@ -100,7 +101,7 @@ class Bench:
             controller=self.controller,
             settings=settings,
             sink=SimpleNamespace(send=self.reports.append),
-            now_sec=time.monotonic,
+            now_sec=lambda: self.now_sec(),
             logger=quiet,
         )
         self.worker.start()
@@ -205,6 +206,29 @@ def test_a_goal_that_is_cancelled_before_it_was_begun_ends_too(bench):
     b.wait_for_next(lambda report: report.tick.status is TickStatus.NO_GOAL)
     assert first.end.code == Result.PREEMPTED
     assert second.end.code == Result.CANCELLED
+
+
+def test_nothing_is_sent_for_a_goal_that_is_cancelled_between_solve_and_command(bench):
+    b = bench()
+    goal = Goal(1, RIGHT)
+    b.worker.set_goal(goal)
+    b.wait_for_next(moves_right)
+    calls = []
+
+    def cancel_after_the_solve():
+        # Asked at the start of a tick, and once more when its command is about to be sent.
+        calls.append(len(b.model.seen))
+        if len(calls) > 1 and calls[-1] > calls[-2]:
+            b.worker.cancel(goal)
+        return time.monotonic()
+
+    sent = len(b.reports)
+    b.now_sec = cancel_after_the_solve
+    b.wait_for(lambda: goal.end is not None)
+    b.now_sec = time.monotonic
+    cancelled = next(n for n, r in enumerate(b.reports) if r.tick.detail == 'the goal has changed')
+    assert cancelled >= sent and goal.end.code == Result.CANCELLED
+    assert not any(report.tick.action.any() for report in b.reports[cancelled:])
 
 
 def test_a_solver_that_hangs_does_not_keep_the_worker_from_being_stopped(bench):

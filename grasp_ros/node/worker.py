@@ -251,19 +251,25 @@ class Worker:
             self._goal_reached = end.code == Result.SUCCESS
             self._controller.set_goal(None)
             tick = self._controller.withdraw(tick, TickStatus.NO_GOAL, end.reason)
-        self._log_status(tick)
-        self._sink.send(
-            TickReport(
-                tick=tick,
-                started_sec=started_sec,
-                image_age_sec=math.nan if arrival is None else now_sec - arrival.frame.stamp_sec,
-                arrival=arrival,
-                goal_number=self._goal_number,
-                goal_reached=self._goal_reached,
-                settings=self._settings,
-                counters=self._counters,
+        age_sec = math.nan if arrival is None else now_sec - arrival.frame.stamp_sec
+        with self._changed:
+            # Whoever cancels or replaces the goal from here on waits until this has been sent, and
+            # nothing of the old goal is sent after that.
+            if self._wanted_goal is not wanted and not self._stopped:
+                tick = self._controller.withdraw(tick, TickStatus.NO_GOAL, 'the goal has changed')
+            self._sink.send(
+                TickReport(
+                    tick=tick,
+                    started_sec=started_sec,
+                    image_age_sec=age_sec,
+                    arrival=arrival,
+                    goal_number=self._goal_number,
+                    goal_reached=self._goal_reached,
+                    settings=self._settings,
+                    counters=self._counters,
+                )
             )
-        )
+        self._log_status(tick)
         if self._run is not None:
             self._run.send_feedback(tick, self._goal_sec())
         if end is not None:
