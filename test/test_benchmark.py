@@ -21,7 +21,7 @@ from grasp_ros.benchmark import escape, tune
 from grasp_ros.benchmark.command import command
 from grasp_ros.benchmark.gain import LinearFeedback
 from grasp_ros.benchmark.lines import Lines
-from grasp_ros.benchmark.suite import Entry, Task, load
+from grasp_ros.benchmark.suite import Entry, Suite, Task, load
 from grasp_ros.benchmark.summary import rate_of, verdict
 from grasp_ros.control.config import ControllerConfig
 from grasp_ros.control.tick import Tick, TickStatus
@@ -393,6 +393,24 @@ def wait_until_quiet(file):
     size = -1
     while size != (size := file.stat().st_size):
         time.sleep(1.0)
+
+
+@pytest.mark.parametrize(('only', 'found'), [
+    ('', {('rooms', 'cem'), ('rooms', 'icem'), ('more_rooms', 'cem'), ('more_rooms', 'icem')}),
+    ('rooms/', {('rooms', 'cem'), ('rooms', 'icem')}),
+    ('/cem', {('rooms', 'cem'), ('more_rooms', 'cem')}),
+    ('rooms/cem', {('rooms', 'cem')}),
+])
+def test_a_part_is_named_and_not_what_only_contains_its_name(only, found):
+    suite = Suite(
+        tasks=tuple(Task(name=name, models={'0': 'two_rooms'})
+                    for name in ('rooms', 'more_rooms')),
+        planners=tuple(Entry(name=name, planner=name) for name in ('cem', 'icem')),
+        deadlines_ms=(2,), episodes=1, seeds={'tuning': 1}, prepare_ms=1,
+        tuning={'deadlines_ms': [2], 'trials': 1, 'rungs': ()},
+    )
+    searches = tune.searches(suite, only=only)
+    assert {(search.task.name, search.entry.name) for search in searches} == found
 
 
 def test_every_planner_gets_the_same_number_of_valid_trials_and_the_same_ones_again():

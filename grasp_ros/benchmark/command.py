@@ -16,7 +16,7 @@ from grasp_ros.benchmark import report as reports
 from grasp_ros.benchmark import run as runs
 from grasp_ros.benchmark import tune as tuning
 from grasp_ros.benchmark.pool import Job, run_jobs
-from grasp_ros.benchmark.suite import Suite, load
+from grasp_ros.benchmark.suite import Suite, is_meant, load
 from grasp_ros.errors import GraspError
 
 
@@ -105,10 +105,9 @@ def run(suite: Suite, out: Path, jobs: int, only: str) -> None:
 @_subcommand
 def feedback(suite: Suite, out: Path, jobs: int, only: str) -> None:
     """Preparation and feedback against full solves, under disturbances."""
-    task, _, arm = only.partition('/')
     cells = [
         cell for cell in runs.feedback_cells(suite, tuning.write_tuned(suite, out))
-        if cell.task in (task or cell.task) and cell.entry in (arm or cell.entry)
+        if is_meant(only, cell.task, cell.entry)
     ]
     run_jobs(runs.jobs(cells, suite.feedback['episodes'], out), title='feedback', processes=jobs)
 

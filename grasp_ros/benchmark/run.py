@@ -13,7 +13,7 @@ from typing import Any
 from grasp_ros.benchmark.cells import Cell, load_model, run_cell
 from grasp_ros.benchmark.outside import make_planner
 from grasp_ros.benchmark.pool import Job
-from grasp_ros.benchmark.suite import Suite, Task, split
+from grasp_ros.benchmark.suite import Suite, Task, is_meant, split
 from grasp_ros.control.controller import ControllerConfig
 
 Tuned = Mapping[tuple[str, str, float], Mapping[str, Any]]
@@ -30,18 +30,15 @@ def run_cells(suite: Suite, tuned: Tuned, *, only: str = '') -> list[Cell]:
 
     :param only: ``task/planner``, either of them may be empty
     """
-    task_name, _, entry_name = only.partition('/')
     cells = []
     for task in suite.tasks:
-        if task.name not in (task_name or task.name):
-            continue
         for seed in task.models:
-            if entry_name in ('', GREEDY):
+            if is_meant(only, task.name, GREEDY):
                 cells.append(_cell(suite, task, seed, GREEDY, GREEDY,
                                    {'schedule': 'after_frame'}, study='run',
                                    deadline_ms=0.0, charge=False))
             for entry in suite.planners:
-                if entry.name not in (entry_name or entry.name):
+                if not is_meant(only, task.name, entry.name):
                     continue
                 for deadline_ms in suite.deadlines_ms:
                     settings = chosen(suite, tuned, task.name, entry.name, deadline_ms)

@@ -207,6 +207,15 @@ def _feedback(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, 'disturbances': disturbances, 'arms': tuple(arms)}
 
 
+def is_meant(only: str, task: str, entry: str) -> bool:
+    """Whether a task and a planner or arm are those that an option ``task/entry`` asks for.
+
+    :param only: names, not parts of names; either of them may be empty, and then stands for all
+    """
+    wanted_task, _, wanted_entry = only.partition('/')
+    return wanted_task in ('', task) and wanted_entry in ('', entry)
+
+
 def split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the planner, and settings of the controller."""
     controller = {k: v for k, v in settings.items() if k in CONTROLLER_SETTINGS}

@@ -29,7 +29,7 @@ import torch
 from grasp_ros.benchmark.cells import Cell, drive, load_model
 from grasp_ros.benchmark.lines import Lines
 from grasp_ros.benchmark.outside import make_planner
-from grasp_ros.benchmark.suite import Entry, Suite, Task, split
+from grasp_ros.benchmark.suite import Entry, Suite, Task, is_meant, split
 from grasp_ros.errors import ConfigError
 
 TUNED_FILE = 'tuning.json'
@@ -100,15 +100,14 @@ def searches(suite: Suite, *, only: str = '') -> list[Search]:
 
     :param only: ``task/planner``, either of them may be empty
     """
-    task_name, _, entry_name = only.partition('/')
     return [
         Search(
             task=task, entry=entry, deadline_ms=deadline_ms, trials=suite.tuning['trials'],
             rungs=suite.tuning['rungs'], seed=suite.seeds['tuning'], prepare_ms=suite.prepare_ms,
         )
         for deadline_ms in suite.tuning['deadlines_ms']
-        for task in suite.tasks if task.name in (task_name or task.name)
-        for entry in suite.planners if entry.name in (entry_name or entry.name)
+        for task in suite.tasks for entry in suite.planners
+        if is_meant(only, task.name, entry.name)
     ]
 
 
