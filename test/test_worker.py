@@ -231,6 +231,21 @@ def test_nothing_is_sent_for_a_goal_that_is_cancelled_between_solve_and_command(
     assert not any(report.tick.action.any() for report in b.reports[cancelled:])
 
 
+def test_no_goal_ends_in_a_pause_of_the_clock_before_it_is_noticed(bench):
+    b = bench(**{'goal.no_progress_sec': 0.2, 'control.image_timeout_sec': 0.6})
+    goal = Goal(1, RIGHT)
+    b.worker.set_goal(goal)
+    b.wait_for_next(moves_right)
+    stopped_sec = time.monotonic()
+    b.now_sec = lambda: stopped_sec
+    b.wait_for_next(lambda r: r.tick.status is TickStatus.CLOCK_STANDS, seeing=False)
+    assert goal.end is None
+    b.now_sec = time.monotonic
+    # It goes on, and so does the goal's time: nothing in here ever gets nearer.
+    b.wait_for(lambda: goal.end is not None)
+    assert goal.end.code == Result.NO_PROGRESS
+
+
 def test_a_solver_that_hangs_does_not_keep_the_worker_from_being_stopped(bench):
     b = bench()
     goal = Goal(1, RIGHT)

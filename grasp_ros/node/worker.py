@@ -126,7 +126,7 @@ class Worker:
         self._expires_sec = math.inf
         self._ros_sec = math.nan
         self._ros_moved_sec = 0.0
-        self._stands = False
+        self._is_still = self._stands = False
         self._paused_sec = 0.0
         self._pacer = Pacer(period_sec=controller.model.card.control_period_sec, now_sec=0.0)
         self._thread = threading.Thread(target=self._loop, name='grasp_ros_worker', daemon=True)
@@ -318,7 +318,8 @@ class Worker:
         clock, and then no frame will ever look old. A goal's time does not run meanwhile.
         """
         still_sec = started_sec - self._ros_moved_sec
-        if now_sec == self._ros_sec:
+        self._is_still = now_sec == self._ros_sec
+        if self._is_still:
             self._stands = still_sec > self._settings.controller.image_timeout_sec
             return self._stands
         if self._stands:
@@ -327,8 +328,14 @@ class Worker:
         return False
 
     def _goal_sec(self) -> float:
-        """The steady clock without the pauses of the simulator, for the time that a goal takes."""
-        return time.monotonic() - self._paused_sec
+        """The steady clock without the pauses of the simulator, for the time that a goal takes.
+
+        Whether a clock that has not moved since the last tick will go on or stands is not known
+        before the image timeout. Until then the time of its last move counts, so that no goal
+        ends in a pause that has not been noticed yet.
+        """
+        now_sec = self._ros_moved_sec if self._is_still else time.monotonic()
+        return now_sec - self._paused_sec
 
     def _take_up_changes(self) -> Arrival | None:
         with self._changed:
