@@ -172,9 +172,7 @@ class SoakFaults:
         robot.heard.clear()
         start_sec = robot.now_sec()
         try:
-            self.drive_on()
-            robot.first('solver_statistics', what='a tick')
-            robot.first('cmd_vel', moves, after_sec=start_sec, what='motion')
+            self._set_off()
             self.judge()
             measured_sec, end_sec = fault()
         except GraspError as error:
@@ -184,6 +182,18 @@ class SoakFaults:
             measured_sec, end_sec = robot.now_sec(), math.nan
         event = Event(name, start_sec, robot.now_sec(), end_sec - measured_sec)
         self._record.events.append(event)
+
+    def _set_off(self) -> None:
+        """Wait until the robot is on its way; to another goal, where the last one ends now."""
+        robot = self._robot
+        robot.first('solver_statistics', what='a tick')
+
+        def is_moving() -> bool:
+            self.drive_on()
+            return any(moves(command) for command in robot.between('cmd_vel', *newest))
+
+        newest = (robot.now_sec(), math.inf)
+        robot.wait_for(is_moving, 'motion')
 
     def _send_goal(self) -> float:
         """Send a goal in another room; when, ROS time."""
