@@ -16,11 +16,19 @@ COMMANDS = {
     'benchmark': (
         'grasp_ros.benchmark.command:command', 'Measure planners against each other, without ROS.',
     ),
+    'calibrate': (
+        'grasp_ros.training.calibrate:command',
+        "Write limits on what is unforeseen into a model's card.",
+    ),
     'demo': ('grasp_ros.node.demo:command', 'Drive to goals in the embedded world, over ROS 2.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
     'faults': ('grasp_ros.reliability.command:command', 'Do to the nodes all that can go wrong.'),
     'soak': (
         'grasp_ros.reliability.soak:command', 'Drive for a long time under load and faults.',
+    ),
+    'stops': (
+        'grasp_ros.training.stops:command',
+        'Measure how soon what is seen stops the robot, and how often for nothing.',
     ),
     'train': ('grasp_ros.training.train:command', 'Train a world model from random-walk data.'),
 }

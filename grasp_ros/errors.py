@@ -45,3 +45,9 @@ class SolveError(GraspError):
     """A solve gave nothing usable (for example a non-finite latent, cost or gradient)."""
 
     code = 301
+
+
+class NotFiniteError(SolveError):
+    """Latents, costs or gradients were not finite, and so may be what the solve began with."""
+
+    code = 302

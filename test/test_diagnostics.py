@@ -4,7 +4,7 @@
 
 import math
 import signal
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -18,6 +18,7 @@ from lifecycle_msgs.msg import Transition
 
 from grasp_ros.control.gate import Gate, GateConfig
 from grasp_ros.control.tick import COLD, Tick, TickStatus
+from grasp_ros.control.warm_start import Drop
 from grasp_ros.node import controller_health
 from grasp_ros.node.controller_health import ControllerHealth
 from grasp_ros.node.diagnostics import PERIOD_SEC
@@ -143,13 +144,18 @@ class Ticks:
             controller=SimpleNamespace(deadline_sec=0.06, warm_start='full'),
         )
         self.count = self.skipped = 0
+        self.drops = Counter()
 
     def tick(self, status=TickStatus.SOLVED, *, skipped=0, goal=1, **changes):
         self.clock.now_sec += 0.1
         self.count += 1
         self.skipped += skipped
         tick = Tick(action=np.zeros(2), status=status, **{'shift_steps': 1} | changes)
-        counters = Counters(ticks=self.count, ticks_skipped=self.skipped)
+        if tick.dropped is not None:
+            self.drops[tick.dropped] += 1
+        counters = Counters(
+            ticks=self.count, ticks_skipped=self.skipped, drops=dict(self.drops)
+        )
         report = TickReport(
             tick=tick,
             started_sec=self.clock.now_sec,
@@ -228,16 +234,19 @@ def test_a_solver_that_does_not_return_is_an_error(clock):
     assert ticks.judge('solver').level is OK
 
 
-def test_warm_starts_that_are_lost_on_the_way_are_a_warning_those_of_new_goals_are_not(clock):
+def test_warm_starts_that_are_lost_on_the_way_are_a_warning_with_the_reason(clock):
     ticks = Ticks(clock)
     for goal in range(10):
-        ticks.tick(goal=goal, shift_steps=COLD)
+        ticks.tick(goal=goal, shift_steps=COLD, dropped=Drop.GOAL)
         ticks.tick(goal=goal)
     health = ticks.judge('warm start')
-    assert (health.level, health.values['used_percent']) == (OK, 50.0)
+    assert (health.level, health.values['used_percent']) == (OK, 50.0)  # as it has to be
     for _ in range(controller_health.WARN_LOST):
-        ticks.tick(goal=9, shift_steps=COLD)
-    assert ticks.judge('warm start').level is WARN
+        ticks.tick(goal=9, shift_steps=COLD, dropped=Drop.INNOVATION)
+    health = ticks.judge('warm start')
+    assert health.level is WARN and Drop.INNOVATION.value in health.text
+    assert health.values['dropped_innovation'] == controller_health.WARN_LOST
+    assert health.values['dropped_goal'] == 10
 
 
 class Watcher:

@@ -8,97 +8,26 @@ import numpy as np
 import pytest
 import tiny_world
 import torch
+from cart_world import PERIOD_SEC, Cart, CartModel, cart_card, make_controller
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grasp_ros.control.config import ControllerConfig
-from grasp_ros.control.controller import Controller
-from grasp_ros.control.history import Frame, History
+from grasp_ros.control.history import History
 from grasp_ros.control.latency import look_ahead
 from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.control.timeline import Timeline, Timing
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import Effort
-from grasp_ros.world_models.base import ActionSpec, CameraSpec, LatentModel, ModelCard
 
-PERIOD_SEC = 0.1
 CPU = torch.device('cpu')
 
 
-def cart_card(block, history=1) -> ModelCard:
-    return ModelCard(
-        name='cart',
-        architecture={'type': 'cart'},
-        cameras={tiny_world.CAMERA: CameraSpec(height=2, width=4)},
-        actions=(ActionSpec('x', 'm/s', -0.3, 0.3), ActionSpec('y', 'm/s', -0.3, 0.3)),
-        latent_shape=(2,),
-        model_step_sec=block * PERIOD_SEC,
-        action_block=block,
-        history=history,
-        latent_scale=0.3,
-        goal_tolerance=0.002,
-    )
-
-
-class CartModel(LatentModel):
-    """A place that moves with the commanded velocity: exact for any part of a step."""
-
-    def encode(self, observation):
-        image = observation.images[tiny_world.CAMERA][:, -1].to(torch.float32)
-        return (image[:, 0, :2, 0] * 256 + image[:, 1, :2, 0]) / 65535
-
-    def predict(self, context, actions):
-        return context[:, -1] + PERIOD_SEC * actions[:, -1].sum(dim=1)
-
-
-class Cart:
-    """What the model models, and every command takes effect late."""
-
-    def __init__(self, delay_sec, place=(0.2, 0.3)):
-        self.place, self.now_sec = np.array(place, dtype=float), 0.0
-        self.delay_sec = delay_sec
-        self.command = np.zeros(2)
-        self.waiting = []
-
-    def frame(self):
-        image = tiny_world.picture(self.place)
-        return Frame({tiny_world.CAMERA: image}, stamp_sec=self.now_sec)
-
-    def step(self, action, steps=1):
-        if action is not None:
-            self.waiting.append((self.now_sec + self.delay_sec, np.array(action)))
-        then_sec = self.now_sec + steps * PERIOD_SEC
-        while self.waiting and self.waiting[0][0] < then_sec - 1e-9:
-            at_sec, command = self.waiting.pop(0)
-            self._pass(at_sec)
-            self.command = command
-        self._pass(then_sec)
-
-    def _pass(self, then_sec):
-        self.place += max(0.0, then_sec - self.now_sec) * self.command
-        self.now_sec = max(self.now_sec, then_sec)
-
-
-def make_controller(model, **config) -> Controller:
-    controller = Controller(
-        model=model,
-        planner=registry.make('grasp', model, horizon=8, samples=0, **tiny_world.GRASP),
-        limits=tiny_world.limits(),
-        config=ControllerConfig(latency_compensation=True, **config),
-    )
-    frame = Frame({tiny_world.CAMERA: tiny_world.picture((0.7, 0.6))}, 0.0)
-    if model.card.proprioception:
-        frame = replace(frame, proprioception=np.array([0.7]))
-    controller.set_goal(controller.encode_goal(frame))
-    return controller
-
-
-def drive(controller, plant, ticks, *, now_sec=lambda plant: plant.now_sec, delay_sec=None):
+def drive(controller, plant, ticks):
     """Tick without taking time; the latency handed in is the plant's."""
-    delay_sec = plant.delay_sec if delay_sec is None else delay_sec
     record = []
     for _ in range(ticks):
-        tick = controller.step(plant.frame(), now_sec=now_sec(plant), timing=Timing(delay_sec))
+        timing = Timing(plant.delay_sec)
+        tick = controller.step(plant.frame(), now_sec=plant.now_sec, timing=timing)
         controller.prepare()
         record.append(tick)
         plant.step(tick.action)
@@ -233,7 +162,7 @@ def test_a_command_that_is_withdrawn_was_never_in_force():
     assert all(tick.innovation is None for tick in drive(controller, plant, 1))
 
 
-def test_frames_that_are_refused_for_too_long_count_as_stale():
+def test_frames_that_are_refused_for_too_long_stop_the_robot():
     plant = Cart(0.0)
     controller = make_controller(CartModel(cart_card(1)), image_timeout_sec=0.35)
     drive(controller, plant, 3)
@@ -243,7 +172,7 @@ def test_frames_that_are_refused_for_too_long_count_as_stale():
         tick = controller.step(bad, now_sec=plant.now_sec, timing=Timing(0.0))
         statuses.append(tick.status)
         plant.step(tick.action)
-    assert statuses == 3 * [TickStatus.PREVIOUS_PLAN] + 2 * [TickStatus.STALE_IMAGE]
+    assert statuses == 3 * [TickStatus.PREVIOUS_PLAN] + 2 * [TickStatus.SOLVER_FAILED]
     assert not tick.action.any() and 'camera' in tick.detail
     assert drive(controller, plant, 1)[0].status is TickStatus.SOLVED
 

@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image
 
 from grasp_ros.control.controller import Controller, TickStatus
 from grasp_ros.control.history import Frame
+from grasp_ros.control.warm_start import Drop
 from grasp_ros.node import parameters, tables
 from grasp_ros.node.goals import Result
 from grasp_ros.node.images import fill
@@ -87,6 +88,7 @@ class Bench:
         self.reports = []
         self.picture = MIDDLE
         self.now_sec = time.monotonic
+        self.share = 1.0  # of a command that the gate passes on
         self.model = Point(card)
         self.values = parameters.defaults(tables.MPC) | {
             'planner.horizon': 5, 'planner.iterations': 2, 'control.deadline_sec': 0.02,
@@ -103,6 +105,7 @@ class Bench:
             sink=SimpleNamespace(send=self.reports.append),
             now_sec=lambda: self.now_sec(),
             logger=quiet,
+            passed=lambda: self.share,
         )
         self.worker.start()
 
@@ -340,6 +343,60 @@ def test_a_flood_of_frames_makes_no_more_ticks(bench):
     elapsed_sec = time.monotonic() - started_sec
     ticks = b.reports[-1].counters.ticks - before
     assert ticks <= elapsed_sec / CARD.control_period_sec + 2
+
+
+WATCHED = replace(CARD, innovation_limit=1e-6, motion_limit=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('watched', 'stop', 'code'),
+    [
+        ('frozen_frames', TickStatus.FROZEN_IMAGE, Result.FROZEN_IMAGE),
+        ('unforeseen_frames', TickStatus.UNFORESEEN, Result.UNFORESEEN),
+    ],
+)
+def test_a_stop_by_what_is_seen_ends_the_goal_with_its_reason_and_lasts_until_the_next(
+    bench, watched, stop, code
+):
+    settings = {'control.frozen_frames': 0, 'control.unforeseen_frames': 0}
+    b = bench(WATCHED, **{**settings, f'control.{watched}': 3})
+    first, second = Goal(1, RIGHT), Goal(2, LEFT)
+    b.worker.set_goal(first)  # the robot should move, and the picture stays as it is
+    report = b.wait_for_next(lambda r: r.tick.status is stop)
+    b.wait_for(lambda: first.end is not None)
+    assert first.end.code == code and stop.value in first.end.reason
+    assert not report.tick.action.any()
+    sent = len(b.reports)
+    b.wait_for(lambda: len(b.reports) > sent + 5)
+    assert {r.tick.status for r in b.reports[sent:]} == {stop}
+    b.worker.set_goal(second)
+    b.wait_for_next(moves_left)
+    b.wait_for(lambda: second.end is not None)
+    assert second.end.code == code
+
+
+def test_a_gate_that_passes_nothing_on_is_no_fault_of_the_camera(bench):
+    b = bench(WATCHED, **{'control.frozen_frames': 3, 'control.unforeseen_frames': 3})
+    b.share = 0.0
+    b.worker.set_goal(Goal(1, RIGHT))
+    b.wait_for_next(moves_right)
+    sent = len(b.reports)
+    b.wait_for(lambda: len(b.reports) > sent + 20)
+    assert all(map(moves_right, b.reports[sent:]))
+    b.share = 1.0
+    b.wait_for_next(lambda r: r.tick.status is TickStatus.FROZEN_IMAGE)
+
+
+def test_the_ends_of_the_warm_start_are_counted_by_reason(bench):
+    b = bench()
+    b.worker.set_goal(Goal(1, RIGHT))
+    b.wait_for_next(moves_right)
+    assert b.reports[-1].counters.last_drop is None
+    b.worker.set_goal(Goal(2, LEFT))
+    b.wait_for_next(moves_left)
+    b.worker.forget_frames()
+    after = b.wait_for_next(lambda r: r.counters.last_drop is Drop.RESET)
+    assert after.counters.drops == {Drop.GOAL: 1, Drop.RESET: 1}
 
 
 AHEAD = {'control.schedule': 'ahead'}

@@ -112,7 +112,11 @@ def make_controller(cell: Cell) -> Controller:
         model=model,
         planner=make_planner(cell.planner, model, settings),
         limits=card_limits(model),
-        config=ControllerConfig(deadline_sec=1e-3 * cell.deadline_ms, **control),
+        config=ControllerConfig(**{
+            'deadline_sec': 1e-3 * cell.deadline_ms,
+            # A planner is measured here, also under model errors that would stop a robot.
+            'unforeseen_frames': 0, 'frozen_frames': 0, **control,
+        }),
         clock=time.thread_time,
     )
 

@@ -27,6 +27,11 @@ class ControllerConfig:
     :param latency_compensation: whether plans begin where their first action takes effect; else
         where the frame was taken
     :param actuator_delay_sec: from a command being sent to the robot following it
+    :param innovation_limit: innovation that counts as large; 0 = the card's
+    :param drop_innovation: multiple of it above which plan and warm start are dropped; 0 = never
+    :param drop_failures: failed solves in a row after which they are
+    :param unforeseen_frames: frames in a row with a large innovation that stop the robot; 0 = none
+    :param frozen_frames: the same of frames that do not change though it should move; 0 = none
     :raises ConfigError: when a value is out of range
     """
 
@@ -37,6 +42,11 @@ class ControllerConfig:
     feedback_updates: int = 1
     latency_compensation: bool = True
     actuator_delay_sec: float = 0.0
+    innovation_limit: float = 0.0
+    drop_innovation: float = 100.0
+    drop_failures: int = 2
+    unforeseen_frames: int = 8
+    frozen_frames: int = 5
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.deadline_sec) and self.deadline_sec >= 0):
@@ -47,9 +57,12 @@ class ControllerConfig:
             raise ConfigError(f'warm_start must be none, actions or full, is {self.warm_start}')
         if self.schedule not in ('after_frame', 'ahead'):
             raise ConfigError(f'schedule must be after_frame or ahead, is {self.schedule}')
-        if self.feedback_updates < 0:
-            raise ConfigError(f'feedback_updates must be >= 0, is {self.feedback_updates}')
-        if not (math.isfinite(self.actuator_delay_sec) and self.actuator_delay_sec >= 0):
-            raise ConfigError(
-                f'actuator_delay_sec must be finite and >= 0, is {self.actuator_delay_sec}'
-            )
+        for name in ('feedback_updates', 'unforeseen_frames', 'frozen_frames'):
+            if getattr(self, name) < 0:
+                raise ConfigError(f'{name} must be >= 0, is {getattr(self, name)}')
+        for name in ('actuator_delay_sec', 'innovation_limit', 'drop_innovation'):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f'{name} must be finite and >= 0, is {value}')
+        if self.drop_failures < 1:
+            raise ConfigError(f'drop_failures must be >= 1, is {self.drop_failures}')

@@ -28,12 +28,14 @@ import torch
 from torch import Tensor
 
 from grasp_ros.control.config import ControllerConfig
+from grasp_ros.control.course import Course
 from grasp_ros.control.history import Frame, History
-from grasp_ros.control.latency import Ahead, Foresight, look_ahead
+from grasp_ros.control.latency import Ahead, look_ahead
 from grasp_ros.control.preparation import Preparation, problem_ahead
+from grasp_ros.control.sight import Sight, Stop
 from grasp_ros.control.tick import COLD, Tick, TickStatus
 from grasp_ros.control.timeline import Timeline, Timing
-from grasp_ros.control.warm_start import shift
+from grasp_ros.control.warm_start import Drop
 from grasp_ros.errors import ObservationError, SolveError
 from grasp_ros.planners.base import (
     ActionLimits,
@@ -87,6 +89,7 @@ class Controller:
         self._clock = clock
         self._goal: Tensor | None = None
         self._ticks = 0
+        self._course = Course(card.action_block)
         self.reset()
 
     @property
@@ -99,12 +102,11 @@ class Controller:
         self._history = History(self.model.card, self.safe_action)
         self._timeline = Timeline(self.model.card.control_period_sec)
         self._sent_step = 0.0
+        self._last_command = self.safe_action
         self._goal_distance: float | None = None
-        self._plan: Plan | None = None
-        self._plan_step = 0
-        self._plan_begins = 0.0
-        self._foresight: Foresight | None = None
-        self._prepared: Preparation | None = None
+        self._sight = Sight(self.model)
+        self._course.dropped = None
+        self._drop(Drop.RESET)
 
     def encode_goal(self, frame: Frame) -> Tensor:
         """Latent of a goal, ``[*latent]``, for :meth:`set_goal`.
@@ -122,32 +124,54 @@ class Controller:
         return goal
 
     def set_goal(self, goal: Tensor | None) -> None:
-        """Set or clear the goal. The plan is dropped: it led somewhere else."""
+        """Set or clear the goal. The plan is dropped: it led somewhere else.
+
+        A stop because of what was seen (:mod:`grasp_ros.control.sight`) ends with another goal.
+        """
         self._goal = goal
+        if goal is not None:
+            self._sight = Sight(self.model)
         self._goal_distance = None
-        self._plan = self._foresight = None
-        self._prepared = None
+        self._drop(Drop.GOAL)
 
     def step(
-        self, frame: Frame | None, *, now_sec: float, timing: Timing | None = None
+        self,
+        frame: Frame | None,
+        *,
+        now_sec: float,
+        timing: Timing | None = None,
+        passed: float = 1.0,
     ) -> Tick:
         """Give the command of one control tick.
 
         :param frame: the newest frame there is, the same as in the last tick if no new one came
         :param now_sec: present time on the clock of the frames' stamps
         :param timing: what is known of this tick and need not be measured
+        :param passed: share of the command that is passed on to the robot, 0 = none of it; where
+            it is not the whole nothing can be foreseen, and nothing is judged by it
         """
         self._ticks += 1
         tick = self._step_unlimited(frame, now_sec, timing)
-        low, high = self.limits.bounds
-        action = np.minimum(np.maximum(tick.action, low), high)
+        if not np.isfinite(tick.action).all():
+            self._drop(Drop.NOT_FINITE)
+            detail = 'the plan holds numbers that are not finite'
+            tick = replace(self._safe(TickStatus.SOLVER_FAILED), detail=detail)
+        action = tick.action
+        if tick.status.drives:
+            action = self.limits.keep(action, self._last_command)
         limited = bool((np.abs(action - tick.action) > 1e-6).any())
         # What the record of a run says, so that a replay of it counts the same.
         duration_sec = tick.encode_sec + tick.solve_sec if timing is None else timing.duration_sec
         if tick.status is TickStatus.SOLVED:
             self._timeline.add_duration(duration_sec)
-        self._remember(action, now_sec + duration_sec)
-        return replace(tick, action=action, limited=limited)
+        self._last_command = followed = action
+        if passed != 1.0:
+            self._course.foresight = None
+            self._last_command = action if passed else self.safe_action
+            followed = self.safe_action + passed * (action - self.safe_action)
+        self._remember(followed, now_sec + duration_sec)
+        dropped, self._course.dropped = self._course.dropped, None
+        return replace(tick, action=action, limited=limited, dropped=dropped)
 
     def withdraw(self, tick: Tick, status: TickStatus, detail: str) -> Tick:
         """The safe command in place of the last tick's, which must not be sent.
@@ -156,7 +180,8 @@ class Controller:
         :param status: why
         :param detail: the same in words
         """
-        self._foresight = None
+        self._course.foresight = None
+        self._last_command = self.safe_action
         self._history.add_action(self._sent_step, self.safe_action)
         return replace(tick, action=self.safe_action, status=status, detail=detail)
 
@@ -175,15 +200,16 @@ class Controller:
         :param is_wanted: asked meanwhile; once it is False the solve is cut short
         :param effort: of the solve, where it is replayed
         """
-        step = self._plan_begins + self.model.card.action_block
-        is_new = self._foresight is not None and self._timeline.step == self._plan_step
+        course = self._course
+        step = course.begins + self.model.card.action_block
+        is_new = course.plan is not None and self._timeline.step == course.step
         if self.config.schedule != 'ahead' or not is_new:
             return
         if self._prepared is not None and self._prepared.step == step:
             return
         started_sec = self._clock()
-        problem = self._problem(self._foresight.ahead)
-        problem = problem_ahead(self.model, problem, self._plan.actions[0])
+        problem = self._problem(course.ahead)
+        problem = problem_ahead(self.model, problem, course.plan.actions[0])
         warm_start, shift_steps = self._warm_start(step)
         expires_sec = None if budget_sec is None else started_sec + budget_sec
         deadline = Deadline(
@@ -220,23 +246,26 @@ class Controller:
             self._timeline.count_on(now_sec)
         self._expect_latency(now_sec, timing)
         encode_sec = self._clock() - started_sec
-        if self._goal is None:
+        stop = self._sight.stop
+        if stop is None and self._goal is None:
+            stop = Stop(TickStatus.NO_GOAL, rejected)
+        if stop is not None:
             return replace(
-                self._safe(TickStatus.NO_GOAL), detail=rejected, encode_sec=encode_sec,
+                self._safe(stop.status), detail=stop.detail, encode_sec=encode_sec,
                 innovation=innovation,
             )  # fmt: skip
         if rejected:
             if self._timeline.frame_age_sec(now_sec) > self.config.image_timeout_sec:
-                return replace(self._safe(TickStatus.STALE_IMAGE), detail=rejected)
+                return replace(self._safe(TickStatus.SOLVER_FAILED), detail=rejected)
             return self._go_on(rejected)
         if latent is None:
-            if self._plan is not None:
+            if self._course.plan is not None:
                 return self._go_on('no new frame')
             # A goal that came after the frame: what was seen then is enough to plan from.
             latent = self._history.context(self._timeline.step)[-1]
         self._goal_distance = float(self.model.cost(latent.unsqueeze(0), self._goal))
-        offset = self._timeline.step - self._plan_step
-        if self._plan is not None and 0 < offset < self.model.card.action_block:
+        offset = self._timeline.step - self._course.step
+        if self._course.plan is not None and 0 < offset < self.model.card.action_block:
             tick = self._go_on('')
             tick = replace(tick, status=TickStatus.IN_BLOCK)
         else:
@@ -265,14 +294,16 @@ class Controller:
 
     def _remember(self, action: np.ndarray, sent_sec: float) -> None:
         """Note a command, and from when on it is in force."""
-        config, timeline = self.config, self._timeline
-        self._sent_step = float(timeline.step)
-        if config.latency_compensation:
-            self._sent_step = timeline.step_at(sent_sec + config.actuator_delay_sec)
+        self._sent_step = float(self._timeline.step)
+        if self.config.latency_compensation:
+            self._sent_step = self._timeline.step_at(sent_sec + self.config.actuator_delay_sec)
         self._history.add_action(self._sent_step, action)
 
     def _perceive(self, frame: Frame, now_sec: float) -> tuple[Tensor, float | None]:
-        """Encode a new frame and make its moment the present one."""
+        """Encode a new frame and make its moment the present one.
+
+        :return: the latent that is believed, and the innovation
+        """
         step = self._timeline.step_of(frame.stamp_sec)
         observation = self._history.observe(step, frame, self.model.device)
         with torch.no_grad():
@@ -280,14 +311,21 @@ class Controller:
         if not torch.isfinite(latent).all():
             raise ObservationError('the latent of the frame is not finite')
         self._timeline.take_up(frame.stamp_sec, now_sec=now_sec)
-        foreseen = self._foresight and self._foresight.at(self._timeline.step)
-        innovation = None
-        if foreseen is not None:
-            innovation = float(self.model.cost(latent.unsqueeze(0), foreseen))
-            if self._observer_gain is not None:
-                latent = torch.lerp(foreseen, latent, self._observer_gain)
+        foreseen = self._course.foresight and self._course.foresight.at(step)
+        innovation = self._sight.look(
+            frame, self.config, seen=latent, foreseen=foreseen, before=self._history.newest_latent
+        )
+        if self._sight.is_elsewhere(innovation, self.config):
+            self._drop(Drop.INNOVATION)
+        elif foreseen is not None and self._observer_gain is not None:
+            latent = torch.lerp(foreseen, latent, self._observer_gain)
         self._history.add_latent(step, latent)
         return latent, innovation
+
+    def _drop(self, reason: Drop) -> None:
+        """Forget the plan, what would start from it, and what was prepared from it."""
+        self._course.drop(reason)
+        self._prepared: Preparation | None = None
 
     def _feedback(self) -> Tick | None:
         """Correct what was prepared for this step; None where nothing that fits was."""
@@ -317,18 +355,15 @@ class Controller:
         try:
             plan = self.planner.solve(self._problem(ahead), warm_start, deadline)
         except SolveError as error:
-            tick = self._go_on(str(error))
-            self._plan = None  # what failed must not start the next solve
-            return tick
+            self._course.fail(error, most=self.config.drop_failures)
+            return self._go_on(str(error))
         return self._send(plan, ahead, shift_steps)
 
     def _send(
         self, plan: Plan, ahead: Ahead, shift_steps: int, *, prepare_sec: float = 0.0
     ) -> Tick:
         """Put a plan in force from the moment on at which its first action takes effect."""
-        timeline = self._timeline
-        self._plan, self._plan_step, self._plan_begins = plan, timeline.step, timeline.begins
-        self._foresight = Foresight(ahead, plan.rollout, self.model.card.action_block)
+        self._course.take(plan, ahead, self._timeline)
         return Tick(
             action=plan.actions[0, 0].double().cpu().numpy(),
             status=TickStatus.SOLVED,
@@ -337,7 +372,7 @@ class Controller:
             syncs=plan.syncs,
             shift_steps=shift_steps,
             prepare_sec=prepare_sec,
-            latency_sec=timeline.latency_sec,
+            latency_sec=self._timeline.latency_sec,
             goal_distance=self._goal_distance,
         )
 
@@ -354,7 +389,7 @@ class Controller:
             past_actions=ahead.past_actions,
             goal=self._goal,
             limits=self.limits,
-            previous_action=self._on_device(self._history.last_action),
+            previous_action=self._on_device(self._last_command),
             safe_action=self._safe_action_there,
             tick=self._ticks,
         )
@@ -363,36 +398,28 @@ class Controller:
         return torch.as_tensor(action, dtype=torch.float32, device=self.model.device)
 
     def _warm_start(self, step: float) -> tuple[WarmStart | None, int]:
-        """The previous plan, for one that begins at a control step, and by how far it is moved."""
-        if self._plan is None:
-            return None, COLD
-        elapsed = max(0, round(step - self._plan_begins))
-        warm_start = shift(
-            self._plan,
-            elapsed_steps=elapsed,
-            horizon=self.planner.horizon,
-            goal=self._goal,
-            mode=self.config.warm_start,
+        """What a plan that begins at a control step starts from, and by how far it was moved."""
+        found = self._course.warm_start(
+            step, horizon=self.planner.horizon, goal=self._goal, mode=self.config.warm_start
         )
-        return warm_start, COLD if warm_start is None else elapsed
+        return found or (None, COLD)
 
     def _go_on(self, detail: str) -> Tick:
         """Send the plan's command for the present step, or the safe one when it has none."""
-        offset = max(0, round(self._timeline.begins - self._plan_begins))
-        if self._plan is not None:
-            flat = self._plan.actions.flatten(0, 1)
-            if offset < len(flat):
-                return Tick(
-                    action=flat[offset].double().cpu().numpy(),
-                    status=TickStatus.PREVIOUS_PLAN,
-                    plan=self._plan,
-                    plan_offset=offset,
-                    detail=detail,
-                    latency_sec=self._timeline.latency_sec,
-                    goal_distance=self._goal_distance,
-                )
-        return replace(self._safe(TickStatus.SOLVER_FAILED), detail=detail)
+        command = self._course.command_at(self._timeline.begins)
+        if command is None:
+            return replace(self._safe(TickStatus.SOLVER_FAILED), detail=detail)
+        action, offset = command
+        return Tick(
+            action=action,
+            status=TickStatus.PREVIOUS_PLAN,
+            plan=self._course.plan,
+            plan_offset=offset,
+            detail=detail,
+            latency_sec=self._timeline.latency_sec,
+            goal_distance=self._goal_distance,
+        )
 
     def _safe(self, status: TickStatus) -> Tick:
-        self._foresight = None  # it was about other commands
+        self._course.foresight = None  # it was about other commands
         return Tick(action=self.safe_action, status=status, goal_distance=self._goal_distance)

@@ -106,9 +106,9 @@ class History:
         return torch.from_numpy(flat.reshape(shape)).to(device)
 
     @property
-    def last_action(self) -> np.ndarray:
-        """``[A]``, the last command, or the safe one before any was sent."""
-        return self._actions[-1][1] if self._actions else self._safe_action
+    def newest_latent(self) -> Tensor | None:
+        """``[*latent]``, of the newest frame; None before the first."""
+        return self._latents[-1][1] if self._latents else None
 
     def _in_force(self, start: float) -> np.ndarray:
         """Mean command over the control step that begins at ``start``, ``[A]``."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grasp_ros.control.warm_start import Drop
 from grasp_ros.planners.base import Plan
 
 COLD = -1  # shift_steps of a solve that had no warm start
@@ -23,8 +24,15 @@ class TickStatus(enum.Enum):
     NO_IMAGE = 'safe command: no image has arrived'
     STALE_IMAGE = 'safe command: the newest image is too old'
     NO_GOAL = 'safe command: no goal is set'
+    FROZEN_IMAGE = 'safe command: the picture stays the same though the robot should move'
+    UNFORESEEN = 'safe command: what is seen is not what the model foresees'
     SOLVER_FAILED = 'safe command: the solve failed and no plan is left'
     CLOCK_STANDS = 'safe command: the simulated clock stands still'
+
+    @property
+    def drives(self) -> bool:
+        """Whether the command is one of a plan, and not the safe one."""
+        return self in (TickStatus.SOLVED, TickStatus.IN_BLOCK, TickStatus.PREVIOUS_PLAN)
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Tick:
     :param innovation: :meth:`WorldModel.cost` between the predicted and the observed latent, or
         None when there was no prediction for this instant
     :param limited: whether the last check against the limits changed the command
+    :param dropped: why the warm start was dropped in this tick or since the last one, or None
     """
 
     action: np.ndarray
@@ -66,3 +75,4 @@ class Tick:
     goal_distance: float | None = None
     innovation: float | None = None
     limited: bool = False
+    dropped: Drop | None = None

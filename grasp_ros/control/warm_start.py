@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Literal
 
 import torch
@@ -12,6 +13,17 @@ from torch import Tensor
 from grasp_ros.planners.base import Plan, WarmStart
 
 WarmStartMode = Literal['none', 'actions', 'full']
+
+
+class Drop(enum.Enum):
+    """Why the next solve begins cold; the value is the text for people."""
+
+    GOAL = 'the goal is another one'
+    INNOVATION = 'what was seen was not what had been foreseen'
+    NOT_FINITE = 'a value in the solve was not finite'
+    FAILURES = 'too many solves in a row have failed'
+    EXPIRED = 'no frame came for as long as the plan was'
+    RESET = 'frames were forgotten'
 
 
 def shift(

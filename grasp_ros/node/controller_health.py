@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from grasp_ros.control.tick import COLD, TickStatus
+from grasp_ros.control.warm_start import Drop
 from grasp_ros.node.camera import Camera
 from grasp_ros.node.health import PARTS, CameraHealth, Health, Held, Level
 from grasp_ros.node.worker import Arrival, TickReport
@@ -18,7 +19,7 @@ from grasp_ros.world_models.base import ModelCard
 
 WINDOW_TICKS = 100  # that misses and cold starts are counted in
 WARN_MISSES, ERROR_MISSES = 2, 10  # among those ticks
-WARN_LOST = 5  # cold starts among those ticks that no new goal explains
+WARN_LOST = 5  # warm starts lost among those ticks, but for the reasons that are expected
 HUNG_SEC, HUNG_TICKS = 1.0, 5  # without a tick, the longer of the two
 # Any other is a stop that nobody has asked for.
 _LEVELS = {
@@ -28,6 +29,7 @@ _LEVELS = {
     TickStatus.CLOCK_STANDS: Level.WARN,
     TickStatus.PREVIOUS_PLAN: Level.WARN,
 }
+_EXPECTED = (None, Drop.GOAL, Drop.RESET)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class _Past:
     skipped: int
     solved: bool
     cold: bool
-    lost: bool  # cold, and not because the goal is new
+    dropped: Drop | None
     busy_sec: float
 
 
@@ -73,13 +75,12 @@ class ControllerHealth:
         health = Health(_LEVELS.get(tick.status, Level.ERROR), text)
         skipped = report.counters.ticks_skipped
         is_solved = tick.status is TickStatus.SOLVED
-        is_cold = is_solved and tick.shift_steps == COLD
         past = _Past(
             missed=not tick.deadline_met,
             skipped=skipped - (before.counters.ticks_skipped if before else 0),
             solved=is_solved,
-            cold=is_cold,
-            lost=is_cold and before is not None and report.goal_number == before.goal_number,
+            cold=is_solved and tick.shift_steps == COLD,
+            dropped=tick.dropped,
             busy_sec=tick.encode_sec + tick.solve_sec,
         )
         with self._lock:
@@ -154,11 +155,15 @@ class ControllerHealth:
 
     def _of_warm_start(self) -> Health:
         solves = [past for past in self._past if past.solved]
-        cold, lost = sum(past.cold for past in solves), sum(past.lost for past in solves)
+        cold = sum(past.cold for past in solves)
+        lost = Counter(past.dropped for past in self._past if past.dropped not in _EXPECTED)
         values = {'window_ticks': len(self._past), 'solves': len(solves), 'cold': cold}
         if solves:
             values['used_percent'] = 100.0 * (1.0 - cold / len(solves))
+        if self._report is not None:
             values['mode'] = self._report.settings.controller.warm_start
-        level = Level.WARN if lost >= WARN_LOST else Level.OK
-        text = f'of {len(solves)} solves {cold} began cold, {lost} of them on the way to a goal'
-        return Health(level, text, values)
+            drops = self._report.counters.drops
+            values |= {f'dropped_{reason.name.lower()}': drops.get(reason, 0) for reason in Drop}
+        level = Level.WARN if lost.total() >= WARN_LOST else Level.OK
+        reasons = ''.join(f'; {count} lost: {reason.value}' for reason, count in lost.items())
+        return Health(level, f'of {len(solves)} solves {cold} began cold{reasons}', values)

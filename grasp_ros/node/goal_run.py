@@ -7,9 +7,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from grasp_ros.control.controller import Controller, Tick, TickStatus
+from grasp_ros.control.controller import Controller
 from grasp_ros.control.goal import GoalMonitor, GoalState
 from grasp_ros.control.history import Frame
+from grasp_ros.control.tick import Tick, TickStatus
 from grasp_ros.errors import ObservationError
 from grasp_ros.msg import SolverStatistics
 from grasp_ros.node.goals import Goal, GoalEnd, Result
@@ -20,6 +21,10 @@ _ENDS = {
     GoalState.REACHED: Result.SUCCESS,
     GoalState.TIMEOUT: Result.TIMEOUT,
     GoalState.NO_PROGRESS: Result.NO_PROGRESS,
+}
+_STOPS = {
+    TickStatus.FROZEN_IMAGE: Result.FROZEN_IMAGE,
+    TickStatus.UNFORESEEN: Result.UNFORESEEN,
 }
 _BLIND = (TickStatus.NO_IMAGE, TickStatus.STALE_IMAGE)
 
@@ -69,6 +74,9 @@ class GoalRun:
     def judge(self, tick: Tick, now_sec: float) -> GoalEnd | None:
         """Take a tick into account; the end, if this was the last one."""
         self._ticks += 1
+        if tick.status in _STOPS:
+            reason = f'{tick.status.value} ({tick.detail})'
+            return self.end(_STOPS[tick.status], reason, now_sec)
         is_blind = tick.status in _BLIND
         distance = None if is_blind else tick.goal_distance
         if distance is not None:

@@ -28,11 +28,13 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from grasp_ros.errors import GraspError
+from grasp_ros.msg import GateStatus
 from grasp_ros.node import messages, qos, tables
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.goals import Goal, GoalServer
 from grasp_ros.node.health import PARTS, Health, Level
 from grasp_ros.node.parameter_server import ParameterServer
+from grasp_ros.node.passage import Passage
 
 if TYPE_CHECKING:
     from grasp_ros.node.camera import Camera
@@ -62,8 +64,8 @@ class Sinks:
 
 
 class MpcNode(LifecycleNode):
-    """Subscribes ``image_raw``; publishes ``action``, ``solver_statistics``, ``plan`` and
-    ``/diagnostics``; serves the action ``drive_to_goal_image``."""
+    """Subscribes ``image_raw`` and ``gate_status``; publishes ``action``, ``solver_statistics``,
+    ``plan`` and ``/diagnostics``; serves the action ``drive_to_goal_image``."""
 
     def __init__(self) -> None:
         super().__init__('mpc_node')
@@ -85,6 +87,11 @@ class MpcNode(LifecycleNode):
         )
         self._goals = GoalServer(
             self, refusal=self._refusal, on_goal=self._on_goal, on_cancel=self._on_cancel
+        )
+        self._passage = Passage()
+        topic = 'gate_status'
+        self.create_subscription(
+            GateStatus, topic, self._passage.hear, 1, **qos.subscription(self, topic)
         )
         # With simulated time a backward jump is a reset of the simulator.
         self._jump = self.get_clock().create_jump_callback(
@@ -154,6 +161,7 @@ class MpcNode(LifecycleNode):
                 sink=Sinks(self._outputs, self._health),
                 now_sec=self._now_sec,
                 logger=self.get_logger(),
+                passed=self._passage.share,
             )
             self._worker.start()
         return result

@@ -125,6 +125,7 @@ class Publishers:
             'horizon': settings.planner['horizon'],
             'restarts': settings.planner.get('restarts', 1),
             'iterations': tick.iterations,
+            'syncs': tick.syncs,
             'shift_steps': tick.shift_steps,
             'warm_start_used': tick.shift_steps != COLD,
             'deadline_met': tick.deadline_met,
@@ -139,12 +140,21 @@ class Publishers:
             'goal_distance': _or_nan(tick.goal_distance),
             'goal_tolerance': settings.goal.tolerance,
             'innovation': _or_nan(tick.innovation),
+            'innovation_limit': (
+                settings.controller.innovation_limit or self._model.card.innovation_limit
+            ),
             'action_limited': tick.limited,
             'deadline_misses': report.counters.deadline_misses,
             'ticks_skipped': report.counters.ticks_skipped,
             'frames_rejected': self._frames_rejected(),
             'solver_failures': report.counters.solver_failures,
         }
+        if report.counters.last_drop is not None:
+            values['warm_start_drop'] = getattr(
+                SolverStatistics, f'DROP_{report.counters.last_drop.name}'
+            )
+        for reason, count in report.counters.drops.items():
+            values[f'warm_start_drops_{reason.name.lower()}'] = count
         return messages.set_fields(message, values)
 
     def _plan_of(self, report: TickReport, stamp) -> Plan:

@@ -155,7 +155,9 @@ def build_controller(values: Mapping[str, Any]) -> Controller:
 def _warm_up(controller: Controller) -> None:
     """Encode, solve, prepare and correct, whichever the schedule: it may change later."""
     config, card = controller.config, controller.model.card
-    controller.config = replace(config, schedule='ahead', feedback_updates=1)
+    controller.config = replace(
+        config, schedule='ahead', feedback_updates=1, unforeseen_frames=0, frozen_frames=0
+    )
     name, camera = next(iter(card.cameras.items()))
     black = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
     now_sec = time.monotonic()
@@ -187,6 +189,11 @@ def _controller_config(values: Mapping[str, Any], card: ModelCard) -> Controller
         feedback_updates=values['control.feedback_updates'],
         latency_compensation=values['control.latency_compensation'],
         actuator_delay_sec=values['control.actuator_delay_sec'],
+        innovation_limit=values['control.innovation_limit'],
+        drop_innovation=values['control.drop_innovation'],
+        drop_failures=values['control.drop_failures'],
+        unforeseen_frames=values['control.unforeseen_frames'],
+        frozen_frames=values['control.frozen_frames'],
     )
 
 

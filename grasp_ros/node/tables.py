@@ -70,6 +70,30 @@ MPC = (
         meaning='From a command being sent to the robot following it, where known; 0 = at once.',
     ),
     Parameter(
+        'control.innovation_limit', 'double', 0.0, low=0.0, high=HUGE,
+        meaning='Latent distance between what was foreseen and what is seen that counts as '
+        "large; 0 = the card's calibrated one.",
+    ),
+    Parameter(
+        'control.unforeseen_frames', 'integer', 8, low=0, high=1000,
+        meaning='Frames in a row with a large one that stop the robot until there is another goal '
+        '(covered lens, moved camera, unknown world); 0 = never.',
+    ),
+    Parameter(
+        'control.frozen_frames', 'integer', 5, low=0, high=1000,
+        meaning='Frames that stay the same to the last bit though the robot should move, that do '
+        'so; 0 = never, and also where the card has no `motion_limit`.',
+    ),
+    Parameter(
+        'control.drop_innovation', 'double', 100.0, low=0.0, high=HUGE,
+        meaning='Multiple of the large distance above which the warm start is dropped; 0 = never.',
+    ),
+    Parameter(
+        'control.drop_failures', 'integer', 2, low=1, high=1000,
+        meaning='Failed solves in a row after which warm start and plan are dropped, so that the '
+        'robot stops until one succeeds.',
+    ),
+    Parameter(
         'control.image_timeout_sec', 'double', 0.5, unit='s', low=0.01, high=60.0,
         meaning='Age of the newest image above which the safe command is sent.',
     ),

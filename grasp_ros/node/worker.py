@@ -11,8 +11,8 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -22,6 +22,7 @@ from grasp_ros.control.controller import Controller
 from grasp_ros.control.history import Frame
 from grasp_ros.control.pacing import Pacer
 from grasp_ros.control.tick import Tick, TickStatus
+from grasp_ros.control.warm_start import Drop
 from grasp_ros.node.goal_run import GoalRun, begin
 from grasp_ros.node.goals import Goal, GoalEnd, Result
 from grasp_ros.node.settings import Settings
@@ -46,12 +47,18 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Counters:
-    """What the worker counts from one activation to the next."""
+    """What the worker counts from one activation to the next.
+
+    :param last_drop: why the warm start was dropped last
+    :param drops: how often it was, by reason
+    """
 
     ticks: int = 0
     deadline_misses: int = 0
     ticks_skipped: int = 0
     solver_failures: int = 0
+    last_drop: Drop | None = None
+    drops: Mapping[Drop, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class Worker:
     :param sink: gets a report in every tick
     :param now_sec: the ROS clock, on which frames are stamped
     :param logger: of the node
+    :param passed: gives the share of a command that reaches the robot, from 0 to 1
     """
 
     def __init__(
@@ -105,7 +113,9 @@ class Worker:
         sink: Sink,
         now_sec: Callable[[], float],
         logger,
+        passed: Callable[[], float] = lambda: 1.0,
     ) -> None:
+        self._passed = passed
         self._controller = controller
         self._settings = settings
         self._sink = sink
@@ -228,7 +238,7 @@ class Worker:
             if stands:
                 tick = Tick(self._controller.safe_action, TickStatus.CLOCK_STANDS)
             else:
-                tick = self._controller.step(frame, now_sec=now_sec)
+                tick = self._controller.step(frame, now_sec=now_sec, passed=self._passed())
             with self._changed:
                 if self._wanted_goal is wanted or self._stopped:
                     break
@@ -236,7 +246,7 @@ class Worker:
                 arrival = self._arrival
         tick = self._stop_if_outdated(tick, arrival)
         self._expires_sec = math.inf
-        if _drives(tick.status) and not is_extra:
+        if tick.status.drives and not is_extra:
             self._expires_sec = started_sec + self._left_sec(arrival, now_sec)
         counters = self._counters
         self._counters = replace(
@@ -246,11 +256,14 @@ class Worker:
             ticks_skipped=counters.ticks_skipped + skipped,
             solver_failures=counters.solver_failures + _solve_failed(tick),
         )
+        if tick.dropped is not None:
+            self._counters = _counted(self._counters, tick.dropped)
         end = self._run.judge(tick, self._goal_sec()) if self._run and not stands else None
         if end is not None:
             self._goal_reached = end.code == Result.SUCCESS
             self._controller.set_goal(None)
-            tick = self._controller.withdraw(tick, TickStatus.NO_GOAL, end.reason)
+            if tick.status not in (TickStatus.FROZEN_IMAGE, TickStatus.UNFORESEEN):
+                tick = self._controller.withdraw(tick, TickStatus.NO_GOAL, end.reason)
         age_sec = math.nan if arrival is None else now_sec - arrival.frame.stamp_sec
         with self._changed:
             # Whoever cancels or replaces the goal from here on waits until this has been sent, and
@@ -278,7 +291,7 @@ class Worker:
 
     def _prepare(self, tick: Tick) -> None:
         """Let the controller plan for the next frame, where there is time until it may come."""
-        if not _drives(tick.status):
+        if not tick.status.drives:
             return  # what the controller would go on from was not sent
         pacer = self._pacer
         left_sec = pacer.opens_sec - time.monotonic()
@@ -299,7 +312,7 @@ class Worker:
 
     def _stop_if_outdated(self, tick: Tick, arrival: Arrival | None) -> Tick:
         """The safe command where the tick took so long that its frame has become stale."""
-        if arrival is None or not _drives(tick.status):
+        if arrival is None or not tick.status.drives:
             return tick
         if self._left_sec(arrival, self._now_sec()) >= 0:
             return tick
@@ -424,7 +437,7 @@ class Worker:
 
     def _log_status(self, tick: Tick) -> None:
         """One line when the robot is stopped for a new reason, one when it drives again."""
-        status = TickStatus.SOLVED if _drives(tick.status) else tick.status
+        status = TickStatus.SOLVED if tick.status.drives else tick.status
         if status is self._status:
             return
         self._status = status
@@ -435,8 +448,9 @@ class Worker:
             self._logger.warning(f'{status.value}{detail}')
 
 
-def _drives(status: TickStatus) -> bool:
-    return status in (TickStatus.SOLVED, TickStatus.IN_BLOCK, TickStatus.PREVIOUS_PLAN)
+def _counted(counters: Counters, reason: Drop) -> Counters:
+    drops = {**counters.drops, reason: counters.drops.get(reason, 0) + 1}
+    return replace(counters, last_drop=reason, drops=drops)
 
 
 def _solve_failed(tick: Tick) -> bool:

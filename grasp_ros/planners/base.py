@@ -46,6 +46,23 @@ class ActionLimits:
         """``low`` and ``high`` on the host, float64 ``[A]``; asked for in every tick."""
         return self.low.double().cpu().numpy(), self.high.double().cpu().numpy()
 
+    @cached_property
+    def _most(self) -> np.ndarray | float:
+        return np.inf if self.max_change is None else self.max_change.double().cpu().numpy()
+
+    def keep(self, action: np.ndarray, previous: np.ndarray) -> np.ndarray:
+        """The nearest command to one of them that keeps bounds and rate limit, on the host.
+
+        Where both cannot be kept, because the bounds have become narrower, the bounds are.
+
+        :param action: ``[A]``, finite
+        :param previous: ``[A]``, the last command sent
+        :return: float64 ``[A]``
+        """
+        low, high = self.bounds
+        near = np.minimum(np.maximum(action, previous - self._most), previous + self._most)
+        return np.minimum(np.maximum(near, low), high)
+
     def project(self, actions: Tensor, previous_action: Tensor) -> Tensor:
         """Nearest-by-entry sequences that keep bounds and rate limit.
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from grasp_ros.errors import SolveError
+from grasp_ros.errors import NotFiniteError
 from grasp_ros.planners.base import Plan, Problem
 from grasp_ros.world_models.base import WorldModel
 
@@ -93,7 +93,7 @@ class Feedback:
 
         :param problem: as prepared, with the context that was seen
         :param updates: Gauss-Newton updates; 0 gives the plan back as it is
-        :raises SolveError: when no branch is finite
+        :raises NotFiniteError: when no branch is finite
         """
         if updates == 0:
             return self.plan
@@ -110,7 +110,7 @@ class Feedback:
         costs = (model.cost(latents, targets) + branches.costs).tolist()
         best = min(range(len(costs)), key=lambda n: costs[n] if costs[n] == costs[n] else math.inf)
         if not math.isfinite(costs[best]):
-            raise SolveError('no corrected action is finite: model or input is not finite')
+            raise NotFiniteError('no corrected action is finite: model or input is not finite')
         return replace(
             self.plan,
             actions=torch.cat((actions[best : best + 1], branches.actions[best, 1:])),

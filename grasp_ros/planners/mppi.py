@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grasp_ros.errors import ConfigError, SolveError
+from grasp_ros.errors import ConfigError, NotFiniteError
 from grasp_ros.planners import search
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.sampling import correlated_noise
@@ -75,7 +75,7 @@ class Mppi(Searcher):
     ) -> Plan:
         """Sample, weigh, average; the answer is the last mean.
 
-        :raises SolveError: when no sample has a finite cost
+        :raises NotFiniteError: when no sample has a finite cost
         """
         config, model, limits = self.config, self.model, problem.limits
         random = self._random(problem)
@@ -102,10 +102,10 @@ def weights(costs: Tensor, temperature: float) -> Tensor:
 
     :param costs: ``[N]``
     :return: ``[N]``, adding up to 1
-    :raises SolveError: when no cost is finite
+    :raises NotFiniteError: when no cost is finite
     """
     finite = costs[torch.isfinite(costs)]
     if not len(finite):
-        raise SolveError('no sample has a finite cost: the model is not finite')
+        raise NotFiniteError('no sample has a finite cost: the model is not finite')
     spread = finite.std(correction=0).clamp_min(_SMALLEST_SPREAD)
     return torch.softmax((finite.min() - costs) / (temperature * spread), dim=0)

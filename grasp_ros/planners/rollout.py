@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from grasp_ros.errors import SolveError
+from grasp_ros.errors import NotFiniteError
 from grasp_ros.planners.base import Branches, Plan, Problem, WarmStart
 from grasp_ros.world_models.base import WorldModel
 
@@ -61,7 +61,7 @@ def best_plan(
     :param actions: ``[R, T, k, A]``, the last iterates
     :param states: ``[R, T, *latent]``, their lifted states; None where they are the rollout itself
     :param earlier: iterates on the way, ``[T, k, A]`` each, that compete too
-    :raises SolveError: when no candidate has a finite cost
+    :raises NotFiniteError: when no candidate has a finite cost
     """
     restarts, horizon, block = actions.shape[:3]
     still = problem.safe_action.expand(1, horizon, block, -1)
@@ -79,7 +79,7 @@ def best_plan(
     ranked = [cost if math.isfinite(cost) else math.inf for cost in costs.tolist()]
     best = min(range(len(ranked)), key=ranked.__getitem__)
     if ranked[best] == math.inf:
-        raise SolveError('no candidate plan has a finite cost: model or input is not finite')
+        raise NotFiniteError('no candidate plan has a finite cost: model or input is not finite')
     iterate = min(range(restarts), key=ranked.__getitem__)
     iterate_states = latents[iterate] if states is None else states[iterate]
     if ranked[iterate] == math.inf or not torch.isfinite(iterate_states).all():

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from grasp_ros.errors import SolveError
+from grasp_ros.errors import NotFiniteError
 from grasp_ros.planners.base import Branches, Plan, Problem, WarmStart
 from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
 from grasp_ros.world_models.base import WorldModel
@@ -68,11 +68,11 @@ def best_of(samples: Tensor, costs: Tensor, count: int) -> Tensor:
     """The elites, best first.
 
     :return: ``[count, T, k, A]``
-    :raises SolveError: when fewer than ``count`` costs are finite
+    :raises NotFiniteError: when fewer than ``count`` costs are finite
     """
     best, index = costs.topk(count, largest=False)
     if not torch.isfinite(best[-1]):
-        raise SolveError('fewer finite samples than elites: the model is not finite')
+        raise NotFiniteError('fewer finite samples than elites: the model is not finite')
     return samples[index]
 
 
@@ -92,7 +92,7 @@ def answer(
     :param mean: ``[T, k, A]``; the next solve goes on from it in either case
     :param best: None for the mean as it is; else the cheapest of the mean, of these, of the
         shifted previous plan and of standing still
-    :raises SolveError: when the answer has no finite cost
+    :raises NotFiniteError: when the answer has no finite cost
     """
     actions = problem.limits.project(mean.unsqueeze(0), problem.previous_action)
     if best is not None:
@@ -103,7 +103,7 @@ def answer(
     latents = rollout(model, problem, actions)
     cost = plan_cost(model, problem.goal, latents, running_weight)
     if not torch.isfinite(cost[0]):
-        raise SolveError('the plan has no finite cost: the model is not finite')
+        raise NotFiniteError('the plan has no finite cost: the model is not finite')
     return Plan(
         actions=actions[0],
         rollout=latents[0],

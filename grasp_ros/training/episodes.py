@@ -23,6 +23,7 @@ from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.control.timeline import Timing
 from grasp_ros.sim.scoring import HELD_TICKS, is_held, is_near
 from grasp_ros.sim.world import DiscWorld
+from grasp_ros.training.camera import Camera, CameraFault
 from grasp_ros.training.tasks import EpisodeTask, shortest_ticks
 
 
@@ -76,12 +77,14 @@ class Conditions:
     :param prepare_sec: time for preparation in each period, where the controller prepares; it is
         cut to what is left of the period, and not charged. None = no limit
     :param disturbance: of the world
+    :param camera_fault: what goes wrong with the camera
     :param end_early: stop as soon as the goal has been held for twice as long as is asked for
     """
 
     charge: bool = False
     prepare_sec: float | None = None
     disturbance: Disturbance = field(default_factory=Disturbance)
+    camera_fault: CameraFault | None = None
     end_early: bool = False
 
 
@@ -119,6 +122,8 @@ class Episode:
     :param warm_ticks: solves that had a warm start
     :param mean_distance: to the goal, over all ticks, metres
     :param lost_frames: frames that came while the controller was still at work
+    :param stopped: name of the status with which the controller stopped the robot because of what
+        it saw, :mod:`grasp_ros.control.sight`; empty if it did not. The episode is then over
     :param layout: of a world that has several
     :param escape_horizon: of a graded episode, steps
     """
@@ -134,6 +139,7 @@ class Episode:
     warm_ticks: int
     mean_distance: float = math.nan
     lost_frames: int = 0
+    stopped: str = ''
     layout: int | None = None
     escape_horizon: int | None = None
 
@@ -195,9 +201,10 @@ def run_episode(
         monitor = GoalMonitor(GoalConfig(tolerance=card.goal_tolerance), now_sec=0.0)
     world.reset(options={'start': task.start})
     drive = _Drive(world, conditions.disturbance)
+    eye = Camera(world, conditions.camera_fault, episode.seed)
     kicks = np.random.default_rng(episode.seed)
     travelled, ratio, warm_ticks, claimed, false_success = 0.0, math.nan, 0, False, False
-    at_rest, distances, lost, busy_until_sec = [], [], 0, 0.0
+    at_rest, distances, lost, busy_until_sec, stopped = [], [], 0, 0.0, ''
     timing = None
     if not conditions.charge:  # then the world stands still while the controller is at work
         timing = Timing(latency_sec=controller.config.actuator_delay_sec)
@@ -210,7 +217,7 @@ def run_episode(
         if conditions.charge and busy_until_sec > stamp_sec:
             lost += 1
         else:
-            frame = Frame(images={camera: world.render()}, stamp_sec=stamp_sec)
+            frame = Frame(images={camera: eye.picture(index)}, stamp_sec=stamp_sec)
             wall_sec, cpu_sec = time.perf_counter(), time.thread_time()
             tick = controller.step(frame, now_sec=stamp_sec, timing=timing)
             wall_sec, cpu_sec = time.perf_counter() - wall_sec, time.thread_time() - cpu_sec
@@ -218,6 +225,8 @@ def run_episode(
                 busy_until_sec = stamp_sec + cpu_sec
             drive.send(tick.action, at_sec=max(stamp_sec, busy_until_sec))
             prepare_sec = _prepare(controller, conditions, period_sec - cpu_sec)
+            if tick.status in (TickStatus.FROZEN_IMAGE, TickStatus.UNFORESEEN):
+                stopped = tick.status.name
             if tick.status is TickStatus.SOLVED:
                 watch(TickTime(wall_sec, cpu_sec, tick.encode_sec, prepare_sec))
                 warm_ticks += tick.shift_steps != COLD
@@ -235,6 +244,8 @@ def run_episode(
                                goal=task.goal))
         if math.isnan(ratio) and is_near(world.scene, world.position, task.goal):
             ratio = travelled / task.path_length
+        if stopped:
+            break
         if conditions.end_early and sum(at_rest[-2 * HELD_TICKS :]) == 2 * HELD_TICKS:
             break
     return Episode(
@@ -249,6 +260,7 @@ def run_episode(
         warm_ticks=warm_ticks,
         mean_distance=float(np.mean(distances)),
         lost_frames=lost,
+        stopped=stopped,
         layout=episode.layout,
         escape_horizon=episode.escape_horizon,
     )

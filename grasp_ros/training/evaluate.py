@@ -72,7 +72,7 @@ def evaluate(
         limits=card_limits(model),
         config=ControllerConfig(
             warm_start=warm_start, schedule=schedule, actuator_delay_sec=delay_sec,
-            latency_compensation=latency_compensation,
+            latency_compensation=latency_compensation, unforeseen_frames=0, frozen_frames=0,
         ),
     )  # fmt: skip
     conditions = Conditions(disturbance=Disturbance(delay_sec=delay_sec))
@@ -184,13 +184,18 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
     return settings
 
 
+settings_option = click.option(
+    '--set', 'settings', multiple=True, callback=_setting, metavar='NAME=NUMBER',
+    help='Any setting of the planner, e.g. --set noise_scale=0.02; repeatable.',
+)  # fmt: skip
+
+
 @click.command()
 @click.option('--planner', type=click.Choice(list(registry.PLANNERS)), default='grasp',
               show_default=True, help='Which planner.')
 @click.option('--horizon', type=click.IntRange(min=1), help='T, model steps.')
 @click.option('--iterations', type=click.IntRange(min=1), help='Iterations in every tick.')
-@click.option('--set', 'settings', multiple=True, callback=_setting, metavar='NAME=NUMBER',
-              help='Any other setting of the planner, e.g. --set noise_scale=0.02; repeatable.')
+@settings_option
 @click.option('--model', default='two_rooms', show_default=True,
               help='A shipped model or the folder of a checkpoint.')
 @click.option('--episodes', type=click.IntRange(min=1), default=50, show_default=True)

@@ -21,6 +21,7 @@ from grasp_ros.sim.scoring import STOPPED_M_PER_SEC
 from grasp_ros.sim.worlds import LAYOUTS
 from grasp_ros.training.dataset import Walks
 from grasp_ros.training.tasks import make_world
+from grasp_ros.world_models.base import WorldModel
 from grasp_ros.world_models.jepa import Jepa
 
 OPEN_LOOP_STEPS = (1, 5, 10, 25, 50)
@@ -30,6 +31,8 @@ GOAL_PRECISION = 0.99
 _WINDOW_STRIDE = 16
 _PAIRS = 10_000
 _GOAL_FRAMES = 3000
+_INNOVATION_QUANTILE = 0.99
+_STILL_QUANTILE, _STILL_MARGIN = 0.9, 2.0
 _GAINS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
 _GAIN_LEAD = 5
 
@@ -194,6 +197,30 @@ def observer_gain(model: Jepa, encoded: Encoded, walks: slice) -> tuple[float, .
     with torch.no_grad():
         choices = [torch.tensor([1.0] * places + [gain] * places) for gain in _GAINS]
         return tuple(round(gain, 4) for gain in min(choices, key=error).tolist())
+
+
+def foresight_limits(model: WorldModel, encoded: Encoded) -> tuple[float, float]:
+    """What is unforeseen, and what is a motion that a picture must show, for the card.
+
+    The latents are foreseen and filtered as the controller does it, a step at a time.
+
+    :return: the innovation that one step in a hundred exceeds; and twice what the model says of
+        the motion, nine times in ten at most, between two pictures that are the same
+    """
+    walks, card = encoded.walks, model.card
+    actions = torch.from_numpy(walks.actions)
+    gain = torch.tensor(card.observer_gain)
+    believed, innovations, motions = encoded.latents[:, 0], [], []
+    for step, seen in enumerate(encoded.latents[:, 1:].unbind(1)):
+        with torch.no_grad():
+            foreseen = model.predict(believed.unsqueeze(1), actions[:, step, None, None])
+        innovations.append(model.cost(seen, foreseen))
+        motions.append(model.cost(believed, foreseen))
+        believed = torch.lerp(foreseen, seen, gain)
+    innovation, motion = (torch.stack(values, dim=1).numpy() for values in (innovations, motions))
+    same = (walks.images[:, 1:] == walks.images[:, :-1]).all(axis=(2, 3, 4))
+    still = _STILL_MARGIN * np.quantile(motion[same], _STILL_QUANTILE) if same.any() else 0.0
+    return float(np.quantile(innovation, _INNOVATION_QUANTILE)), float(still)
 
 
 def summary(model: Jepa, encoded: Encoded, pairs: Pairs, held_out: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, chi2
 
 _DRAWS = 10_000
 
@@ -20,6 +20,13 @@ def rate(outcomes: Sequence[bool]) -> dict[str, Any] | None:
     test = binomtest(int(sum(outcomes)), len(outcomes))
     interval = test.proportion_ci(confidence_level=0.95, method='wilson')
     return {'rate': float(test.statistic), 'ci95': [float(interval.low), float(interval.high)]}
+
+
+def events_per_hour(count: int, hours: float) -> dict[str, float]:
+    """Rate of rare events with its exact Poisson 95 % interval."""
+    low = chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
+    high = chi2.ppf(0.975, 2 * count + 2) / 2
+    return {'per_hour': count / hours, 'ci95': [float(low / hours), float(high / hours)]}
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

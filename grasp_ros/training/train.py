@@ -38,6 +38,7 @@ from grasp_ros.training.metrics import (
     Encoded,
     Pairs,
     draw_pairs,
+    foresight_limits,
     goal_costs,
     goal_tolerance,
     observer_gain,
@@ -93,7 +94,7 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
     run_stages(recipe.stages(networks, data, config), state=state, memory=memory,
                networks=networks, config=config, folder=folder, progress=progress,
                should_stop=should_stop)
-    evaluation = _collect('evaluation walks', config, progress, for_training=False)
+    evaluation = evaluation_walks(config, progress)
     worlds = {int(layout): make_world(config.task, int(layout) if config.static_size else None)
               for layout in np.unique(evaluation.layouts)}
     pairs = draw_pairs(evaluation, {layout: world.geometry for layout, world in worlds.items()},
@@ -110,6 +111,14 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
         measured[name] = model, seen
     return write_report(folder, measured=measured, losses=state.losses, training=training,
                         pairs=pairs, worlds=_shown(config.task), held_out=recipe.held_out)
+
+
+def evaluation_walks(config: TrainingConfig, progress: Progress) -> Walks:
+    """The walks for metrics and calibration, of all layouts and through what is held out.
+
+    :param progress: hears of every walk
+    """
+    return _collect('evaluation walks', config, progress, for_training=False)
 
 
 def _collect(name: str, config: TrainingConfig, progress: Progress, *, for_training: bool
@@ -176,6 +185,8 @@ def _measured(model: Jepa, seen: Encoded, pairs: Pairs, held_out: str) -> ModelC
     tolerance = goal_tolerance(*goal_costs(model, seen, half))
     model.card = dataclasses.replace(model.card, goal_tolerance=tolerance,
                                      observer_gain=observer_gain(model, seen, half))
+    innovation, motion = foresight_limits(model, seen)
+    model.card = dataclasses.replace(model.card, innovation_limit=innovation, motion_limit=motion)
     return dataclasses.replace(model.card, metrics=summary(model, seen, pairs, held_out))
 
 

@@ -89,6 +89,11 @@ class ModelCard:
         are expressed in units of it, so that one planner setting serves many models
     :param goal_tolerance: :meth:`WorldModel.cost` under which a goal counts as reached, calibrated
         on held-out data; 0 when unknown (the user must then set one)
+    :param innovation_limit: :meth:`WorldModel.cost` between a latent that was foreseen one step
+        before and the one that was seen, which few steps exceed, calibrated on held-out data; 0
+        when unknown
+    :param motion_limit: :meth:`WorldModel.cost` between a latent and the one foreseen for the next
+        step, above which the picture must change, calibrated likewise; 0 when unknown
     :param observer_gain: share, in (0, 1], of what was not foreseen that is believed, for all
         entries of a latent or for each along its last axis; ``s = s' + gain (seen - s')`` with
         s' the predicted latent. Less than 1 where a frame says less than the prediction, such as
@@ -110,6 +115,8 @@ class ModelCard:
     proprioception: tuple[SignalSpec, ...] = ()
     latent_scale: float = 1.0
     goal_tolerance: float = 0.0
+    innovation_limit: float = 0.0
+    motion_limit: float = 0.0
     observer_gain: tuple[float, ...] = (1.0,)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -127,8 +134,10 @@ class ModelCard:
             raise CardError(f'model_step_sec must be positive, is {self.model_step_sec}')
         if not (math.isfinite(self.latent_scale) and self.latent_scale > 0):
             raise CardError(f'latent_scale must be positive, is {self.latent_scale}')
-        if not (math.isfinite(self.goal_tolerance) and self.goal_tolerance >= 0):
-            raise CardError(f'goal_tolerance must not be negative, is {self.goal_tolerance}')
+        for name in ('goal_tolerance', 'innovation_limit', 'motion_limit'):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise CardError(f'{name} must not be negative, is {value}')
         if len(self.observer_gain) not in (1, self.latent_shape[-1]) or not all(
             0 < gain <= 1 for gain in self.observer_gain
         ):

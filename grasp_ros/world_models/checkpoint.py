@@ -108,7 +108,18 @@ def save(model: LatentModel, folder: str | Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
         save_file(weights, folder / WEIGHTS_FILE)
-        card = json.dumps(model.card.to_dict(), indent=2) + '\n'
-        (folder / CARD_FILE).write_text(card, encoding='utf-8')
     except OSError as error:
         raise CheckpointError(f'{folder}: {error}') from error
+    save_card(model.card, folder)
+
+
+def save_card(card: ModelCard, folder: str | Path) -> None:
+    """Write the card alone; the weights that lie beside it stay as they are.
+
+    :raises CheckpointError: when it cannot be written
+    """
+    path = Path(folder) / CARD_FILE
+    try:
+        path.write_text(json.dumps(card.to_dict(), indent=2) + '\n', encoding='utf-8')
+    except OSError as error:
+        raise CheckpointError(f'{path}: {error}') from error

@@ -1,0 +1,100 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether what is seen can still be trusted, judged by what was foreseen.
+
+Two things stop the robot, each after several frames in a row, until there is another goal:
+
+- the picture stays the same to the last bit although the model says that the robot moves: a camera
+  that repeats itself with fresh stamps, or a cover with nothing on it. A robot that stands still
+  in a simulator gives such pictures too, so the model has to say that it does not;
+- the innovation, what is seen against what was foreseen, stays large: a covered lens, a moved
+  camera, a world that the model does not know. A kick is one frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from grasp_ros.control.config import ControllerConfig
+from grasp_ros.control.history import Frame
+from grasp_ros.control.tick import TickStatus
+from grasp_ros.world_models.base import WorldModel
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why the robot must stand.
+
+    :param status: one of the safe ones
+    :param detail: the numbers that explain it
+    """
+
+    status: TickStatus
+    detail: str
+
+
+class Sight:
+    """Follows frames from one goal to the next; ``stop`` is None as long as all is well.
+
+    :param model: whose card has the limits; one that is 0 is not watched
+    """
+
+    def __init__(self, model: WorldModel) -> None:
+        self.stop: Stop | None = None
+        self._model = model
+        self._frame: Frame | None = None
+        self._alike = self._unforeseen = 0
+
+    def look(
+        self, frame: Frame, config: ControllerConfig, *, seen: Tensor, foreseen: Tensor | None,
+        before: Tensor | None,
+    ) -> float | None:  # fmt: skip
+        """Take a new frame into account.
+
+        :param config: which innovation is large, and how many frames in a row are too many
+        :param seen: its latent, ``[*latent]``
+        :param foreseen: the one that was foreseen; None where none was: then nothing is judged
+        :param before: the one of the frame before, or None
+        :return: the innovation, :meth:`WorldModel.cost` between seen and foreseen
+        """
+        is_repeated = self._frame is not None and _is_repeated(self._frame, frame)
+        self._frame = frame
+        if not is_repeated:
+            self._alike = 0
+        if foreseen is None:
+            return None
+        if is_repeated and before is not None and self._is_motion(before, foreseen):
+            self._alike += 1
+        innovation = float(self._model.cost(seen.unsqueeze(0), foreseen))
+        limit = self._limit(config)
+        self._unforeseen = self._unforeseen + 1 if 0 < limit < innovation else 0
+        if self.stop is None and 0 < config.frozen_frames <= self._alike:
+            self.stop = Stop(TickStatus.FROZEN_IMAGE, f'{self._alike} moves without a change')
+        elif self.stop is None and 0 < config.unforeseen_frames <= self._unforeseen:
+            numbers = f'innovation {innovation:.3g} is above {limit:.3g}'
+            self.stop = Stop(
+                TickStatus.UNFORESEEN, f'{numbers}, and so for {self._unforeseen} frames'
+            )
+        return innovation
+
+    def is_elsewhere(self, innovation: float | None, config: ControllerConfig) -> bool:
+        """Whether an innovation is so large that nothing which was foreseen is of use any more."""
+        limit = config.drop_innovation * self._limit(config)
+        return innovation is not None and 0 < limit < innovation
+
+    def _limit(self, config: ControllerConfig) -> float:
+        return config.innovation_limit or self._model.card.innovation_limit
+
+    def _is_motion(self, before: Tensor, foreseen: Tensor) -> bool:
+        """Whether the model says that the robot moves by more than a picture can hide."""
+        limit = self._model.card.motion_limit
+        return 0 < limit < float(self._model.cost(before.unsqueeze(0), foreseen))
+
+
+def _is_repeated(first: Frame, second: Frame) -> bool:
+    return all(
+        np.array_equal(image, second.images[name]) for name, image in first.images.items()
+    )

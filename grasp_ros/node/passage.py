@@ -1,0 +1,38 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the gate does with the commands, by its status messages.
+
+Whether the robot should have moved depends on whether the gate let it: one that is disarmed, or on
+a dry run, makes the picture stand still, and no camera is to blame.
+"""
+
+from __future__ import annotations
+
+import time
+
+from grasp_ros.msg import GateStatus
+
+SILENT_SEC = 1.0  # a gate that says nothing for longer passes nothing on
+
+
+class Passage:
+    """The share of each command that the gate passes on; all of it while no gate was ever heard.
+
+    One thread may listen while another one asks.
+    """
+
+    def __init__(self) -> None:
+        self._heard: tuple[float, float] | None = None
+
+    def hear(self, status: GateStatus) -> None:
+        """Take a status message into account."""
+        share = status.speed_scale if status.state == GateStatus.PASSING else 0.0
+        self._heard = (float(share), time.monotonic())
+
+    def share(self) -> float:
+        """From 0 to 1, now."""
+        heard = self._heard
+        if heard is None:
+            return 1.0
+        share, heard_sec = heard
+        return share if time.monotonic() - heard_sec <= SILENT_SEC else 0.0
