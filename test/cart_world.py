@@ -17,6 +17,7 @@ from grasp_ros.planners import registry
 from grasp_ros.world_models.base import ActionSpec, CameraSpec, LatentModel, ModelCard
 
 PERIOD_SEC = 0.1
+GRASP = {**tiny_world.GRASP, 'horizon': 8, 'iterations': 5, 'samples': 0}
 
 
 def cart_card(block=1, history=1, **changes) -> ModelCard:
@@ -77,7 +78,7 @@ class Cart:
 def make_controller(model, **config) -> Controller:
     controller = Controller(
         model=model,
-        planner=registry.make('grasp', model, horizon=8, samples=0, **tiny_world.GRASP),
+        planner=registry.make('grasp', model, **GRASP),
         limits=tiny_world.limits(),
         config=ControllerConfig(**config),
     )

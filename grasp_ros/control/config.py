@@ -45,7 +45,7 @@ class ControllerConfig:
     innovation_limit: float = 0.0
     drop_innovation: float = 100.0
     drop_failures: int = 2
-    unforeseen_frames: int = 8
+    unforeseen_frames: int = 6
     frozen_frames: int = 5
 
     def __post_init__(self) -> None:

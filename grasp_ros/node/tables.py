@@ -75,7 +75,7 @@ MPC = (
         "large; 0 = the card's calibrated one.",
     ),
     Parameter(
-        'control.unforeseen_frames', 'integer', 8, low=0, high=1000,
+        'control.unforeseen_frames', 'integer', 6, low=0, high=1000,
         meaning='Frames in a row with a large one that stop the robot until there is another goal '
         '(covered lens, moved camera, unknown world); 0 = never.',
     ),

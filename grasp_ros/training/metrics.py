@@ -31,7 +31,7 @@ GOAL_PRECISION = 0.99
 _WINDOW_STRIDE = 16
 _PAIRS = 10_000
 _GOAL_FRAMES = 3000
-_INNOVATION_QUANTILE = 0.99
+_INNOVATION_QUANTILE, _INNOVATION_MARGIN = 0.99, 2.0
 _STILL_QUANTILE, _STILL_MARGIN = 0.9, 2.0
 _GAINS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
 _GAIN_LEAD = 5
@@ -204,8 +204,11 @@ def foresight_limits(model: WorldModel, encoded: Encoded) -> tuple[float, float]
 
     The latents are foreseen and filtered as the controller does it, a step at a time.
 
-    :return: the innovation that one step in a hundred exceeds; and twice what the model says of
-        the motion, nine times in ten at most, between two pictures that are the same
+    The margins are for places where the model errs several steps in a row, and for commands that
+    take effect a little later than in a walk.
+
+    :return: twice the innovation that one step in a hundred exceeds; and twice the motion that the
+        model foresees at most, nine times in ten, between two pictures that are the same
     """
     walks, card = encoded.walks, model.card
     actions = torch.from_numpy(walks.actions)
@@ -220,7 +223,8 @@ def foresight_limits(model: WorldModel, encoded: Encoded) -> tuple[float, float]
     innovation, motion = (torch.stack(values, dim=1).numpy() for values in (innovations, motions))
     same = (walks.images[:, 1:] == walks.images[:, :-1]).all(axis=(2, 3, 4))
     still = _STILL_MARGIN * np.quantile(motion[same], _STILL_QUANTILE) if same.any() else 0.0
-    return float(np.quantile(innovation, _INNOVATION_QUANTILE)), float(still)
+    large = _INNOVATION_MARGIN * np.quantile(innovation, _INNOVATION_QUANTILE)
+    return float(large), float(still)
 
 
 def summary(model: Jepa, encoded: Encoded, pairs: Pairs, held_out: str) -> dict[str, Any]:

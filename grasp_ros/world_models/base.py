@@ -90,8 +90,8 @@ class ModelCard:
     :param goal_tolerance: :meth:`WorldModel.cost` under which a goal counts as reached, calibrated
         on held-out data; 0 when unknown (the user must then set one)
     :param innovation_limit: :meth:`WorldModel.cost` between a latent that was foreseen one step
-        before and the one that was seen, which few steps exceed, calibrated on held-out data; 0
-        when unknown
+        before and the one that was seen, which hardly any step exceeds, calibrated on held-out
+        data; 0 when unknown
     :param motion_limit: :meth:`WorldModel.cost` between a latent and the one foreseen for the next
         step, above which the picture must change, calibrated likewise; 0 when unknown
     :param observer_gain: share, in (0, 1], of what was not foreseen that is believed, for all
