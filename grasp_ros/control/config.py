@@ -43,7 +43,7 @@ class ControllerConfig:
     latency_compensation: bool = True
     actuator_delay_sec: float = 0.0
     innovation_limit: float = 0.0
-    drop_innovation: float = 100.0
+    drop_innovation: float = 200.0
     drop_failures: int = 2
     unforeseen_frames: int = 6
     frozen_frames: int = 5
