@@ -40,14 +40,9 @@ def bench(tmp_path_factory):
             robots.discard()
 
 
-def _marked(chosen):
-    # Not kept on a busy machine, and not mended: 10 s against 5 in three of three runs.
-    known = pytest.mark.xfail(reason='the second controller is up too late', strict=False)
-    marks = known if chosen.name == 'second_instance' else ()
-    return pytest.param(chosen, id=chosen.name, marks=marks)
-
-
-@pytest.mark.parametrize('chosen', map(_marked, faults.in_order(SCENARIOS.values())))
+@pytest.mark.parametrize(
+    'chosen', faults.in_order(SCENARIOS.values()), ids=lambda chosen: chosen.name
+)
 def test_the_promise_is_kept(bench, chosen):
     for _ in range(TRIES):
         outcome = run_once(chosen, bench)

@@ -12,6 +12,7 @@ from cart_world import Cart, CartModel, cart_card, make_controller
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grasp_ros.control.sight import PATIENCE
 from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.control.timeline import Timing
 from grasp_ros.control.warm_start import Drop, shift
@@ -105,9 +106,68 @@ def test_what_the_card_does_not_know_is_not_watched(fault):
 
 def test_a_limit_that_is_set_takes_the_place_of_the_cards():
     controller, plant = watched(card={}, innovation_limit=5e-5), Cart()
+    drive(controller, plant, 3)
     assert TickStatus.UNFORESEEN in statuses(drive(controller, plant, 20, see=Moved()))
     controller, plant = watched(innovation_limit=1e6), Cart()
+    drive(controller, plant, 3)
     assert set(statuses(drive(controller, plant, 20, see=Moved()))) == {TickStatus.SOLVED}
+
+
+def deaf(controller, plant, ticks):
+    """Commands go out and reach nobody, which nobody has told the controller."""
+    record = []
+    for _ in range(ticks):
+        record.append(controller.step(plant.frame(), now_sec=plant.now_sec, timing=AT_ONCE))
+        controller.prepare()
+        plant.step(np.zeros(2))
+    return record
+
+
+@pytest.mark.parametrize(
+    ('setting', 'stop'),
+    [('frozen_frames', TickStatus.FROZEN_IMAGE), ('unforeseen_frames', TickStatus.UNFORESEEN)],
+)
+def test_a_robot_that_hears_its_first_commands_late_is_no_fault_of_the_camera(setting, stop):
+    others = {'frozen_frames': 0, 'unforeseen_frames': 0}
+    wait = 5 * PATIENCE - 1  # the picture after it is still the same
+    controller, plant = watched(**{**others, setting: 5}), Cart()
+    assert set(statuses(deaf(controller, plant, wait))) == {TickStatus.SOLVED}
+    assert set(statuses(drive(controller, plant, 3))) == {TickStatus.SOLVED}
+    # It has followed, also for the goals to come: now five frames are enough.
+    controller.set_goal(controller.goal.clone())
+    assert statuses(deaf(controller, plant, 7))[6] is stop
+    # But one that never follows is not driven for ever.
+    controller, plant = watched(**{**others, setting: 5}), Cart()
+    assert statuses(deaf(controller, plant, wait + 2))[-1] is stop
+
+
+def test_after_a_gap_in_pictures_or_commands_the_robot_has_to_follow_anew():
+    def gate_closes(controller, plant):
+        drive(controller, plant, 2, passed=0.0)
+
+    def images_stay_away(controller, plant):
+        plant.now_sec += 2.0
+        frame = replace(plant.frame(), stamp_sec=plant.now_sec - 2.0)
+        tick = controller.step(frame, now_sec=plant.now_sec, timing=AT_ONCE)
+        assert tick.status is TickStatus.STALE_IMAGE
+
+    for gap in (gate_closes, images_stay_away):
+        controller, plant = watched(frozen_frames=5, unforeseen_frames=5), Cart()
+        drive(controller, plant, 3)
+        gap(controller, plant)
+        assert set(statuses(deaf(controller, plant, 5 * PATIENCE))) == {TickStatus.SOLVED}
+
+
+def test_pictures_that_stay_the_same_are_frozen_only_if_they_should_have_changed_by_a_lot():
+    card = {'motion_limit': 2.5e-3}  # twice that is 5e-3, full speed is 7e-3
+    for share, stops in ((1.0, True), (0.7, False)):
+        controller, plant = watched(card=card, frozen_frames=3), Cart()
+        controller.limits = replace(
+            controller.limits, low=share * controller.limits.low,
+            high=share * controller.limits.high,
+        )  # fmt: skip
+        record = drive(controller, plant, 3) + drive(controller, plant, 5, see=Frozen())
+        assert (TickStatus.FROZEN_IMAGE in statuses(record)) == stops
 
 
 def test_a_robot_that_stands_at_its_goal_may_look_the_same_for_ever():

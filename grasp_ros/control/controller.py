@@ -130,7 +130,7 @@ class Controller:
         """
         self._goal = goal
         if goal is not None:
-            self._sight = Sight(self.model)
+            self._sight.start_over()
         self._goal_distance = None
         self._drop(Drop.GOAL)
 
@@ -167,6 +167,7 @@ class Controller:
         self._last_command = followed = action
         if passed != 1.0:
             self._course.foresight = None
+            self._sight.doubt()
             self._last_command = action if passed else self.safe_action
             followed = self.safe_action + passed * (action - self.safe_action)
         self._remember(followed, now_sec + duration_sec)
@@ -232,8 +233,10 @@ class Controller:
         self, frame: Frame | None, now_sec: float, timing: Timing | None
     ) -> Tick:
         if frame is None:
+            self._sight.doubt()
             return self._safe(TickStatus.NO_IMAGE)
         if now_sec - frame.stamp_sec > self.config.image_timeout_sec:
+            self._sight.doubt()  # whose pictures come next may be another one
             return self._safe(TickStatus.STALE_IMAGE)
         started_sec = self._clock()
         latent, innovation, rejected = None, None, ''
@@ -256,7 +259,7 @@ class Controller:
             )  # fmt: skip
         if rejected:
             if self._timeline.frame_age_sec(now_sec) > self.config.image_timeout_sec:
-                return replace(self._safe(TickStatus.SOLVER_FAILED), detail=rejected)
+                return replace(self._safe(TickStatus.STALE_IMAGE), detail=rejected)
             return self._go_on(rejected)
         if latent is None:
             if self._course.plan is not None:

@@ -6,9 +6,14 @@ Two things stop the robot, each after several frames in a row, until there is an
 
 - the picture stays the same to the last bit although the model says that the robot moves: a camera
   that repeats itself with fresh stamps, or a cover with nothing on it. A robot that stands still
-  in a simulator gives such pictures too, so the model has to say that it does not;
+  in a simulator gives such pictures too, so the model has to say that it does not, and by well
+  more than what a picture can hide;
 - the innovation, what is seen against what was foreseen, stays large: a covered lens, a moved
   camera, a world that the model does not know. A kick is one frame.
+
+Both take the commands for followed. Nodes that have just started may not have found each other:
+commands are sent and reach nobody, and a good camera shows a robot that stands. So until a picture
+has shown once what was foreseen, both wait several times as long.
 """
 
 from __future__ import annotations
@@ -22,6 +27,11 @@ from grasp_ros.control.config import ControllerConfig
 from grasp_ros.control.history import Frame
 from grasp_ros.control.tick import TickStatus
 from grasp_ros.world_models.base import WorldModel
+
+_WELL_ABOVE = 2.0  # times the motion that a picture can hide: 1.4 times as far
+_FOLLOWED = 0.25  # of a foreseen motion; what was seen lies nearer to its end than half the way
+PATIENCE = 4
+"""Times as many frames must be wrong as long as no picture has followed the commands."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,17 @@ class Sight:
         self._model = model
         self._frame: Frame | None = None
         self._alike = self._unforeseen = 0
+        self._has_followed = False
+
+    def start_over(self) -> None:
+        """Judge anew, for another goal; the robot that followed commands goes on to do so."""
+        self.stop = None
+        self._alike = self._unforeseen = 0
+
+    def doubt(self) -> None:
+        """Commands did not reach the robot, or no picture came: wait until it follows again."""
+        self._alike = self._unforeseen = 0
+        self._has_followed = False
 
     def look(
         self, frame: Frame, config: ControllerConfig, *, seen: Tensor, foreseen: Tensor | None,
@@ -66,14 +87,20 @@ class Sight:
             self._alike = 0
         if foreseen is None:
             return None
-        if is_repeated and before is not None and self._is_motion(before, foreseen):
-            self._alike += 1
         innovation = float(self._model.cost(seen.unsqueeze(0), foreseen))
+        motion = 0.0
+        if before is not None:
+            motion = float(self._model.cost(before.unsqueeze(0), foreseen))
+        is_motion = motion > _WELL_ABOVE * self._model.card.motion_limit
+        if is_motion and innovation < _FOLLOWED * motion:
+            self._has_followed = True
+        if is_repeated and is_motion and self._model.card.motion_limit:
+            self._alike += 1
         limit = self._limit(config)
         self._unforeseen = self._unforeseen + 1 if 0 < limit < innovation else 0
-        if self.stop is None and 0 < config.frozen_frames <= self._alike:
+        if self.stop is None and self._is_too_often(self._alike, config.frozen_frames):
             self.stop = Stop(TickStatus.FROZEN_IMAGE, f'{self._alike} moves without a change')
-        elif self.stop is None and 0 < config.unforeseen_frames <= self._unforeseen:
+        elif self.stop is None and self._is_too_often(self._unforeseen, config.unforeseen_frames):
             numbers = f'innovation {innovation:.3g} is above {limit:.3g}'
             self.stop = Stop(
                 TickStatus.UNFORESEEN, f'{numbers}, and so for {self._unforeseen} frames'
@@ -88,10 +115,9 @@ class Sight:
     def _limit(self, config: ControllerConfig) -> float:
         return config.innovation_limit or self._model.card.innovation_limit
 
-    def _is_motion(self, before: Tensor, foreseen: Tensor) -> bool:
-        """Whether the model says that the robot moves by more than a picture can hide."""
-        limit = self._model.card.motion_limit
-        return 0 < limit < float(self._model.cost(before.unsqueeze(0), foreseen))
+    def _is_too_often(self, count: int, most: int) -> bool:
+        """Whether so many frames in a row stop the robot; 0 = never."""
+        return 0 < most <= (count if self._has_followed else count // PATIENCE)
 
 
 def _is_repeated(first: Frame, second: Frame) -> bool:

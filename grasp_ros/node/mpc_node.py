@@ -88,7 +88,7 @@ class MpcNode(LifecycleNode):
         self._goals = GoalServer(
             self, refusal=self._refusal, on_goal=self._on_goal, on_cancel=self._on_cancel
         )
-        self._passage = Passage()
+        self._passage = Passage(lambda: self._outputs is not None and self._outputs.is_heard())
         topic = 'gate_status'
         self.create_subscription(
             GateStatus, topic, self._passage.hear, 1, **qos.subscription(self, topic)

@@ -9,6 +9,7 @@ a dry run, makes the picture stand still, and no camera is to blame.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from grasp_ros.msg import GateStatus
 
@@ -19,9 +20,12 @@ class Passage:
     """The share of each command that the gate passes on; all of it while no gate was ever heard.
 
     One thread may listen while another one asks.
+
+    :param is_heard: whether anybody listens to the commands; nothing passes to nobody
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_heard: Callable[[], bool] = lambda: True) -> None:
+        self._is_heard = is_heard
         self._heard: tuple[float, float] | None = None
 
     def hear(self, status: GateStatus) -> None:
@@ -31,6 +35,8 @@ class Passage:
 
     def share(self) -> float:
         """From 0 to 1, now."""
+        if not self._is_heard():
+            return 0.0
         heard = self._heard
         if heard is None:
             return 1.0

@@ -61,6 +61,10 @@ class Publishers:
         self._statistics = publisher(SolverStatistics, 'solver_statistics', 10)
         self._plan = publisher(Plan, 'plan', newest)
 
+    def is_heard(self) -> bool:
+        """Whether anybody who listens to the commands has been found."""
+        return self._action.get_subscription_count() > 0
+
     def open(self) -> None:
         """Let reports out from now on."""
         with self._lock:

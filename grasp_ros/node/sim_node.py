@@ -41,7 +41,7 @@ class SimNode(Node):
         layout = values['sim.layout'] if name in LAYOUTS else None
         self._world = make(name, layout=layout, image_size=values['sim.image_size'])
         self._world.reset(seed=values['sim.seed'])
-        self._advanced_sec = self._commanded_sec = time.monotonic()
+        self._advanced_sec = self._commanded_sec = self.world_sec()
         self._camera_info = _camera_info(self._world)
         self._image_publisher = self.create_publisher(
             Image, 'image_raw', qos_profile_sensor_data, **qos.publisher(self, 'image_raw')
@@ -62,6 +62,10 @@ class SimNode(Node):
         self.create_service(ResetRobot, 'reset_robot', self._on_reset)
         self.create_service(RenderGoal, 'render_goal', self._on_render_goal)
         self.create_timer(1.0 / values['sim.rate'], self._on_frame, clock=spin.STEADY_CLOCK)
+
+    def world_sec(self) -> float:
+        """The clock by which the world goes on; it never goes back."""
+        return time.monotonic()
 
     def send_image(self, image: Image) -> None:
         """Publish a picture, stamped with the present time."""
@@ -84,7 +88,7 @@ class SimNode(Node):
 
     def _advance(self) -> None:
         """Bring the world to the present; the robot brakes once commands are stale."""
-        now_sec = time.monotonic()
+        now_sec = self.world_sec()
         if now_sec - self._commanded_sec > self._settings['sim.command_timeout_sec']:
             self._world.drive(self._brake())
         self._world.advance(min(now_sec - self._advanced_sec, _LONGEST_STEP_SEC))
@@ -101,7 +105,7 @@ class SimNode(Node):
             return
         self._advance()
         self._world.drive(command)
-        self._commanded_sec = time.monotonic()
+        self._commanded_sec = self.world_sec()
 
     def _on_reset(self, request, response):
         try:
@@ -109,7 +113,7 @@ class SimNode(Node):
         except WorldInputError as error:
             response.success, response.message = False, str(error)
             return response
-        self._advanced_sec = time.monotonic()
+        self._advanced_sec = self.world_sec()
         response.success = True
         return response
 

@@ -86,8 +86,8 @@ MPC = (
     ),
     Parameter(
         'control.drop_innovation', 'double', 200.0, low=0.0, high=HUGE,
-        meaning='Multiple of `control.innovation_limit` above which the warm start is dropped: the '
-        'robot is somewhere else. After a mere kick it is worth keeping; 0 = never.',
+        meaning='Multiple of `control.innovation_limit` above which the warm start is dropped: '
+        'the robot is somewhere else. After a mere kick it is worth keeping; 0 = never.',
     ),
     Parameter(
         'control.drop_failures', 'integer', 2, low=1, high=1000,

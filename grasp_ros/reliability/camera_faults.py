@@ -1,6 +1,6 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows 1 to 6 of the fault table: what a camera can do wrong."""
+"""Rows 1 to 6, 22 and 28 of the fault table: what a camera can do wrong."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from grasp_ros.msg import SolverStatistics
 from grasp_ros.node.images import fill
 from grasp_ros.reliability.rig import Result, speed
 from grasp_ros.reliability.robot import (
+    DEFAULTS,
     ERROR,
     IMAGE_TIMEOUT_SEC,
     PERIOD_SEC,
@@ -29,6 +30,10 @@ from grasp_ros.reliability.scenario import Reaction, require, scenario
 
 STALE_SEC = IMAGE_TIMEOUT_SEC + PERIOD_SEC
 RESUME_SEC = 2 * PERIOD_SEC
+# The first wrong frame may come right after a tick, and a stop has to be sent.
+FROZEN_SEC, COVERED_SEC = (
+    (DEFAULTS[f'control.{name}_frames'] + 2) * PERIOD_SEC for name in ('frozen', 'unforeseen')
+)
 COUNTED_SEC = IMAGE_TIMEOUT_SEC  # before it could matter
 LAST_IMAGE = 'stamp of the last image → safe command at the robot'
 
@@ -345,3 +350,43 @@ def two_cameras(robot: Robot) -> Reaction:
     return Reaction(
         max(r.image_to_action_sec for r in reports), ('statistics frames_rejected', seen, back)
     )
+
+
+@scenario(
+    28, fault='the camera sends the same picture again and again, freshly stamped',
+    robot='robot', bound_sec=FROZEN_SEC, measured='fault → safe command at the robot',
+    promise='stopped after control.frozen_frames; the goal ends with FROZEN_IMAGE; drives again '
+    'with a new goal, and only then',
+)  # fmt: skip
+def frozen_frames(robot: Robot) -> Reaction:
+    return _seen(robot, 'freeze', SolverStatistics.FROZEN_IMAGE, Result.FROZEN_IMAGE)
+
+
+@scenario(
+    28, fault='the lens is covered: noise in the dark', robot='robot', bound_sec=COVERED_SEC,
+    promise='stopped after control.unforeseen_frames; the goal ends with UNFORESEEN; drives '
+    'again with a new goal, and only then',
+    measured='fault → safe command at the robot',
+)  # fmt: skip
+def covered_lens(robot: Robot) -> Reaction:
+    return _seen(robot, 'covered', SolverStatistics.UNFORESEEN, Result.UNFORESEEN)
+
+
+def _seen(robot: Robot, fault: str, status: int, code: int) -> Reaction:
+    """A camera that goes wrong on the way, its stamps being fresh all the time."""
+    robot.place(0.25, 0.1)
+    handle = robot.set_off()
+    robot.watch(5 * PERIOD_SEC)  # at full speed
+    start_sec = robot.now_sec()
+    robot.spoil(fault)
+    report = robot.report(status, after_sec=start_sec)
+    stop_sec = robot.stop(after_sec=start_sec)
+    _, result = robot.result(handle)
+    require(result.code == code, f'the result is {result.code}: {result.reason}')
+    seen = robot.logged('mpc_node', report.status_text.split(':')[1].strip())
+    robot.spoil('')
+    robot.watch(5 * PERIOD_SEC)
+    moved = [c for c in robot.between('cmd_vel', stop_sec, math.inf) if speed(c)]
+    require(not moved, f'{len(moved)} commands move the robot')
+    robot.set_off()
+    return Reaction(stop_sec - start_sec, ('status and result with the reason', seen))

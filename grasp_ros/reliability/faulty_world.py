@@ -30,6 +30,7 @@ FLOOD_PERIOD_SEC = 0.001
 LOW_RATE = 6  # of so many frames one is left
 FAST = 2.0
 FORWARD_SEC = 60.0
+DARK = 12  # grey levels under a lens cap
 START_SEC = 1000.0
 
 
@@ -61,6 +62,12 @@ class FaultyCamera:
             self._held = image
         self._held.header.stamp = image.header.stamp
         return [self._held]
+
+    def covered(self, image: Image) -> Iterable[Image]:
+        """What is seen under a lens cap: a little noise."""
+        random = np.random.default_rng(self._count)
+        pixels = random.integers(0, DARK, image.height * image.step, dtype=np.uint8)
+        return [_with_data(image, pixels.tobytes())]
 
     def drop_frames(self, image: Image) -> Iterable[Image]:
         return [] if self._count % LOW_RATE else [image]
@@ -151,13 +158,14 @@ class FaultyWorld(SimNode):
     """
 
     def __init__(self) -> None:
+        self._clock_mode = 'runs'
+        self._simulated_sec, self._passed_sec = START_SEC, 0.0
+        self._advanced_at_sec = time.monotonic()
         super().__init__()
         self._camera = FaultyCamera()
         self._newest: Image | None = None
         self._fault = self.declare_parameter('fault', '').value
         self._clock_mode = self.declare_parameter('clock', 'runs').value
-        self._simulated_sec = START_SEC
-        self._advanced_at_sec = time.monotonic()
         self.add_post_set_parameters_callback(self._on_change)
         self._flood = self.create_timer(
             FLOOD_PERIOD_SEC, self._send_again, clock=spin.STEADY_CLOCK, autostart=False
@@ -165,6 +173,11 @@ class FaultyWorld(SimNode):
         if self.get_parameter('use_sim_time').value:
             self._clock_publisher = self.create_publisher(Clock, '/clock', 10)
             self.create_timer(CLOCK_PERIOD_SEC, self._tick, clock=spin.STEADY_CLOCK)
+
+    def world_sec(self) -> float:
+        """The world goes as fast as its clock; a jump of the clock moves nothing."""
+        self._pass()
+        return self._passed_sec
 
     def send_image(self, image: Image) -> None:
         """Publish what the fault makes of a picture."""
@@ -181,13 +194,18 @@ class FaultyWorld(SimNode):
             super().send_image(self._newest)
 
     def _tick(self) -> None:
-        """Advance the simulated time and publish it."""
-        now_sec = time.monotonic()
-        elapsed_sec, self._advanced_at_sec = now_sec - self._advanced_at_sec, now_sec
-        rate = {'fast': FAST, 'stands': 0.0}.get(self._clock_mode, 1.0)
-        self._simulated_sec += rate * elapsed_sec
+        """Publish the simulated time."""
+        self._pass()
         stamp = messages.to_time(int(1e9 * self._simulated_sec))
         self._clock_publisher.publish(Clock(clock=stamp))
+
+    def _pass(self) -> None:
+        """Let time pass, at the clock's rate, as much as has since the last call."""
+        now_sec = time.monotonic()
+        elapsed_sec, self._advanced_at_sec = now_sec - self._advanced_at_sec, now_sec
+        elapsed_sec *= {'fast': FAST, 'stands': 0.0}.get(self._clock_mode, 1.0)
+        self._passed_sec += elapsed_sec
+        self._simulated_sec += elapsed_sec
 
     def _on_change(self, changed: list[Parameter]) -> None:
         for parameter in changed:

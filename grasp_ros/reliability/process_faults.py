@@ -18,7 +18,14 @@ from grasp_ros.msg import GateStatus, SolverStatistics
 from grasp_ros.node.processes import NodeProcess, environment
 from grasp_ros.reliability.gate_faults import READY_SEC
 from grasp_ros.reliability.rig import LIMIT_SEC, Result, Rig, speed
-from grasp_ros.reliability.robot import PERIOD_SEC, Robot, at_sec, drives, moves
+from grasp_ros.reliability.robot import (
+    COMMAND_TIMEOUT_SEC,
+    PERIOD_SEC,
+    Robot,
+    at_sec,
+    drives,
+    moves,
+)
 from grasp_ros.reliability.scenario import Reaction, require, scenario
 from grasp_ros.reliability.solver_faults import LAST_COMMAND, WATCHDOG_SEC, stopped_by_gate
 
@@ -130,12 +137,14 @@ def second_node(robot: Robot) -> Reaction:
 @scenario(
     25, fault='a second instance: other namespace, other node name with a parameter file of that '
     'name, remapped topics',
-    robot='robot', bound_sec=READY_SEC,
+    robot='robot', bound_sec=COMMAND_TIMEOUT_SEC,
     promise='works beside the first, which is not disturbed',
-    measured='start of the process → first tick',
+    measured='largest time between two commands of the first while the second starts and runs',
 )  # fmt: skip
 def second_instance(robot: Robot) -> Reaction:
-    robot.change('gate_node', gate__speed_scale=0.1)
+    # The first is under way for as long as the second takes to start, on a busy machine too.
+    robot.change(goal__no_progress_sec=0.0)
+    robot.change('gate_node', gate__speed_scale=0.05)
     robot.set_off()
     file = robot.folder / 'driver.yaml'
     values = {'planner': {'horizon': 17}, 'frame_id': 'trolley'}
@@ -148,17 +157,20 @@ def second_instance(robot: Robot) -> Reaction:
         remap={'__node': 'driver', 'image_raw': '/robot/image_raw', 'action': 'cmd_vel'},
     )  # fmt: skip
     try:
-        tick = two.wait_for_next('solver_statistics', lambda r: r.status in STARTED)
+        two.wait_for_next('solver_statistics', lambda r: r.status in STARTED)
         command = two.wait_for_next('cmd_vel')
         require(command.header.frame_id == 'trolley', 'the file of its name is read')
         request = GetParameters.Request(names=['planner.horizon'])
         response = two.call(GetParameters, 'driver/get_parameters', request)
         require(parameter_value_to_python(response.values[0]) == 17, 'the file is read')
+        robot.watch(1.0)
     finally:
         two.close()
     first = robot.between('solver_statistics', start_sec, math.inf)
-    require(all(map(drives, first)), 'the first drives on')
-    return Reaction(at_sec(tick) - start_sec, ('statistics', 'parameters'))
+    require(first and all(map(drives, first)), 'the first drives on')
+    times = [at_sec(a) for a in robot.between('action', start_sec, math.inf)]
+    gap_sec = max(b - a for a, b in zip(times, times[1:]))
+    return Reaction(gap_sec, ('statistics', 'parameters'))
 
 
 @scenario(
