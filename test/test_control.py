@@ -356,7 +356,7 @@ def some_plan(horizon=4, block=2):
         iterations=1,
         stopped='iterations',
         source='incumbent',
-        branches=Branches((actions + 100)[None], steps[None], torch.zeros(1)),
+        branches=Branches((actions + 100)[None], steps[None], torch.zeros(1), 1.0),
     )
 
 

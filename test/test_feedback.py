@@ -13,6 +13,7 @@ from grasp_ros.planners import feedback as module
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import Branches, Deadline
 from grasp_ros.planners.feedback import Feedback
+from grasp_ros.planners.rollout import plan_cost, rollout
 
 
 class CountingModel(tiny_world.TinyModel):
@@ -32,7 +33,7 @@ def prepared(*, horizon=6, alone=False, dtype=torch.float64, **settings):
     planner = registry.make('grasp', model, **{**tiny_world.GRASP, 'horizon': horizon, **settings})
     plan = planner.solve(problem, None, Deadline())
     if alone:
-        branches = Branches(plan.actions[None], plan.rollout[None], torch.zeros(1))
+        branches = Branches(plan.actions[None], plan.rollout[None], torch.zeros(1), 1.0)
         plan = replace(plan, branches=branches)
     return model, problem, Feedback.prepare(model, plan, problem)
 
@@ -45,8 +46,7 @@ def energy(model, problem, target, action):
     """E(a_0) of the module's docstring."""
     blocks = torch.cat((problem.past_actions, action.unsqueeze(0)))
     latent = model.predict(problem.context.unsqueeze(0), blocks.unsqueeze(0))
-    cost = model.cost(latent, target) + module.GOAL_WEIGHT * model.cost(latent, problem.goal)
-    return cost.sum()
+    return model.cost(latent, target).sum()
 
 
 def test_one_undamped_update_minimises_the_energy_of_a_linear_model(monkeypatch):
@@ -105,9 +105,55 @@ def test_the_model_is_asked_for_no_action_beyond_the_limits():
             actions=bound.to(torch.float64).expand(1, 6, 2, 2),
             rollouts=feedback.plan.rollout[None],
             costs=torch.zeros(1),
+            running_weight=1.0,
         )
         Feedback.prepare(model, replace(feedback.plan, branches=branches), problem)
-        assert bool((asked[-1] >= limits.low - 1e-9).all() and (asked[-1] <= limits.high).all())
+    asked = torch.cat(asked)
+    assert bool((asked >= limits.low - 1e-6).all() and (asked <= limits.high + 1e-6).all())
+
+
+def at_full_thrust(sign, *, goal, rate=None):
+    """A plan with every action at its limit, from the middle; and how it is corrected."""
+    model = tiny_world.TinyModel(tiny_world.CARD)
+    limits = tiny_world.limits(rate and (rate, rate))
+    problem = tiny_world.problem(
+        model, dtype=torch.float64, start=(0.5, 0.5), goal=goal, limits=limits
+    )
+    actions = sign * torch.full((1, 6, 2, 2), 9.0, dtype=torch.float64)
+    actions = limits.project(actions, problem.previous_action)
+    latents = rollout(model, problem, actions)
+    costs = plan_cost(model, problem.goal, latents, 1.0)
+    planner = registry.make('grasp', model, **{**tiny_world.GRASP, 'horizon': 6})
+    plan = replace(
+        planner.solve(problem, None, Deadline()),
+        branches=Branches(actions, latents, costs, 1.0),
+    )
+    feedback = Feedback.prepare(model, plan, problem)
+
+    def taken_away(ahead):
+        """By how much less the first action is when the robot is seen further ahead, metres."""
+        shift = sign * ahead * torch.tensor([[1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64)
+        seen = replace(problem, context=problem.context + shift)
+        first = feedback.correct(model, seen, updates=1).actions[0]
+        assert (first <= limits.high).all() and (first >= limits.low).all()
+        return float((sign * (actions[0, 0] - first)).max())
+
+    return taken_away
+
+
+@pytest.mark.parametrize('rate', [None, 0.05])
+@pytest.mark.parametrize('sign', [1.0, -1.0])
+def test_noise_takes_nothing_from_full_thrust_while_the_plan_wants_more(sign, rate):
+    beyond = (0.5 + sign * 0.5, 0.5 + sign * 0.5)
+    taken_away = at_full_thrust(sign, goal=beyond, rate=rate)
+    assert taken_away(0.002) < 1e-6 and taken_away(-0.002) < 1e-6
+    assert taken_away(1.0) > 0.02, 'a push as large as that gets through'
+
+
+@pytest.mark.parametrize('sign', [1.0, -1.0])
+def test_full_thrust_that_the_plan_would_rather_end_is_corrected_as_any_action(sign):
+    taken_away = at_full_thrust(sign, goal=(0.5, 0.5))
+    assert taken_away(0.002) > 1e-3
 
 
 def test_only_the_first_step_changes_and_the_limits_hold():
@@ -136,6 +182,7 @@ def test_the_plan_whose_next_latent_fits_what_was_seen_takes_over_as_a_whole():
         actions=0.01 * torch.randn(2, 6, 2, 2, generator=random, dtype=torch.float64),
         rollouts=torch.stack((here, here + aside)),
         costs=torch.tensor([0.010, 0.011], dtype=torch.float64),
+        running_weight=1.0,
     )
     feedback = Feedback.prepare(model, replace(feedback.plan, branches=branches), problem)
     for push, winner in ((0.0, 0), (1.0, 1)):

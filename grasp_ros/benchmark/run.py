@@ -96,7 +96,8 @@ def feedback_cells(suite: Suite, tuned: Tuned) -> list[Cell]:
         if task.name not in study['tasks']:
             continue
         for arm in study['arms']:
-            start = chosen(suite, tuned, task.name, arm.planner, study['tuned_ms']) or {}
+            deadline_ms = arm.deadline_ms or study['tuned_ms']
+            start = chosen(suite, tuned, task.name, arm.planner, deadline_ms) or {}
             names = [name for name in study['disturbances'] if name in (arm.under or (name,))]
             for seed, name, charge in product(task.models, names, arm.charge):
                 cells.append(Cell(

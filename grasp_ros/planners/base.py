@@ -133,11 +133,13 @@ class Branches:
     :param actions: ``[M, T, k, A]``
     :param rollouts: their latents s_1 … s_T, ``[M, T, *latent]``
     :param costs: rollout costs, ``[M]``
+    :param running_weight: w of :func:`~grasp_ros.planners.rollout.plan_cost` in these costs
     """
 
     actions: Tensor
     rollouts: Tensor
     costs: Tensor
+    running_weight: float
 
 
 @dataclass(frozen=True)

@@ -3,37 +3,45 @@
 """Feedback: the first action of a prepared plan, corrected by the newest latent.
 
 Nothing flows back through GRASP's lifted states, so an iteration changes a_0 through t = 0 alone,
-and what a frame can still change after a preparation is this part of the lifted energy:
+and what a frame can still change after a preparation is how well the first step meets the plan:
 
-    E(a_0) = c(F(s_0, a_0), s_1) + gamma c(F(s_0, a_0), g)
+    E(a_0) = c(F(s_0, a_0), s_1)
 
 with s_0 the latent that was seen, and s_1 and the start of a_0 from the preparation, which saw
-only a prediction of s_0. It is minimised by damped Gauss-Newton updates
+only a prediction of s_0. GRASP's dense goal term is left out of it: the goal stands still, and a
+single step towards it brakes a robot with inertia. E is minimised by damped Gauss-Newton updates
 
-    a_0 <- a_0 - K dE/dp,   K = (J^T H J + lambda tr(J^T H J) / n I)^-1 J^T,   p = F(s_0, a_0)
+    a_0 <- a_0 + m - K dE/dp,   K = (J^T H J + lambda tr(J^T H J) / n I)^-1 J^T,   p = F(s_0, a_0)
 
-with J = dp/da_0 and H the curvature of c. K belongs to the preparation (:meth:`Feedback.prepare`)
-and only p to the feedback (:meth:`Feedback.correct`): one predictor call for each update, with as
-many rows as there were plans to choose from, whatever the horizon. The counterpart for explicit
-models is the feedback phase of the real-time iteration (Diehl, Bock, Schlöder, SIAM J. Control
-Optim. 43, 2005), which keeps the prepared derivatives too.
+within the limits, with J = dp/da_0 and H the curvature of c. m is what the plan would add to a_0
+were there no limit: 0 but where a limit is active and the plan's cost still falls beyond it.
+Without it a_0 at full thrust would be the very minimum of E, from which the noise of s_0 could
+only take away.
+
+K and m belong to the preparation (:meth:`Feedback.prepare`) and only p to the feedback
+(:meth:`Feedback.correct`): one predictor call for each update, with as many rows as there were
+plans to choose from, whatever the horizon. The counterpart for explicit models is the feedback
+phase of the real-time iteration (Diehl, Bock, Schlöder, SIAM J. Control Optim. 43, 2005), which
+keeps the prepared derivatives and the active bounds' multipliers too.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from grasp_ros.errors import NotFiniteError
-from grasp_ros.planners.base import Plan, Problem
+from grasp_ros.planners.base import Branches, Plan, Problem
+from grasp_ros.planners.rollout import plan_cost, rollout
 from grasp_ros.world_models.base import WorldModel
 
 DAMPING = 1.0  # lambda; less of it hands the noise of the encoder on to a robot with inertia
-GOAL_WEIGHT = 0.1  # gamma: 1 is better where the latent is metric, and runs into walls elsewhere
 DIFFERENCE = 0.02  # step of the forward differences, in units of half the action range
+INWARD = 0.1  # step of those of a plan's cost, from an active limit inwards; in the same units
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Feedback:
     :param targets: their s_1, ``[M, *latent]``
     :param jacobians: J of every branch, transposed, ``[M, k A, D]``, D the entries of a latent
     :param gains: K of every branch, ``[M, k A, D]``
+    :param beyond: m of every branch, ``[M, k, A]``
     """
 
     plan: Plan
@@ -52,6 +61,7 @@ class Feedback:
     targets: Tensor
     jacobians: Tensor
     gains: Tensor
+    beyond: Tensor
 
     @classmethod
     @torch.no_grad()
@@ -59,7 +69,7 @@ class Feedback:
         """Linearise the first step of every branch about the predicted latent.
 
         J comes from forward differences, k A more rows in one predictor call, for any model,
-        token latents included.
+        token latents included. Where a limit is active the branches are rolled out once more.
 
         :param problem: that the plan was made for
         """
@@ -77,11 +87,12 @@ class Feedback:
         lengths = basis.sum(dim=(2, 3)).unsqueeze(-1)
         jacobians = (latents[:, 1:] - latents[:, :1]) / lengths
         curved = (slopes[:, 1:] - slopes[:, :1]) / lengths
-        matrix = (1 + GOAL_WEIGHT) * (jacobians @ curved.mT)
+        matrix = jacobians @ curved.mT
         scale = matrix.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
         matrix = matrix + (DAMPING * scale + 1e-12) * torch.eye(len(basis[0]), device=model.device)
         gains = torch.linalg.solve(matrix, jacobians)
-        return cls(plan, actions.contiguous(), targets.contiguous(), jacobians, gains)
+        beyond = _beyond(model, plan.branches, problem)
+        return cls(plan, actions.contiguous(), targets.contiguous(), jacobians, gains, beyond)
 
     @torch.no_grad()
     def correct(self, model: WorldModel, problem: Problem, *, updates: int) -> Plan:
@@ -101,9 +112,8 @@ class Feedback:
         for _ in range(updates):
             latents, before = _predict(model, problem, actions), actions
             slopes = model.cost_gradient(latents, targets)
-            slopes.add_(model.cost_gradient(latents, problem.goal), alpha=GOAL_WEIGHT)
             change = self.gains @ slopes.flatten(1).unsqueeze(-1)
-            actions = (before - change.view(before.shape)).unsqueeze(1)
+            actions = (before + self.beyond - change.view(before.shape)).unsqueeze(1)
             actions = problem.limits.project(actions, problem.previous_action).squeeze(1)
         moved = (actions - before).flatten(1).unsqueeze(1) @ self.jacobians
         latents = latents + moved.view(latents.shape)
@@ -116,6 +126,40 @@ class Feedback:
             actions=torch.cat((actions[best : best + 1], branches.actions[best, 1:])),
             rollout=torch.cat((latents[best : best + 1], branches.rollouts[best, 1:])),
         )
+
+
+def _beyond(model: WorldModel, branches: Branches, problem: Problem) -> Tensor:
+    """m, ``[M, k, A]``: a Newton step of every active entry's own, on the cost that ranks plans.
+
+    It is at most the whole range, so that a correction which large always gets through.
+    """
+    limits, first = problem.limits, branches.actions[:, 0]
+    low, high = limits.low, limits.high
+    count, block, size = first.shape
+    if limits.max_change is not None:
+        steps = torch.arange(1, block + 1, device=first.device, dtype=first.dtype)
+        reach = steps.unsqueeze(1) * limits.max_change
+        low = torch.maximum(low, problem.previous_action - reach)
+        high = torch.minimum(high, problem.previous_action + reach)
+    slack = 1e-3 * limits.half_range
+    outward = (first >= high - slack).to(first.dtype) - (first <= low + slack).to(first.dtype)
+    if not outward.any():
+        return outward
+    step = INWARD * limits.half_range
+    tried = branches.actions.repeat(2 * block * size, 1, 1, 1, 1)
+    tried = tried.view(2, block, size, *branches.actions.shape)
+    for entry, axis in product(range(block), range(size)):
+        inward = outward[:, entry, axis] * step[axis]
+        tried[0, entry, axis, :, 0, entry, axis] -= inward
+        tried[1, entry, axis, :, 0, entry, axis] -= 2 * inward
+    latents = rollout(model, problem, tried.flatten(0, 3))
+    costs = plan_cost(model, problem.goal, latents, branches.running_weight)
+    near, far = (costs.view(2, block, size, count) - branches.costs).movedim(-1, 1)
+    # The parabola through the three costs, a step being 1: its slope inwards, its curvature.
+    slope, curvature = 2 * near - far / 2, far - 2 * near
+    furthest = torch.full_like(slope, 2 / INWARD)
+    newton = torch.where(curvature * furthest > slope, slope / curvature, furthest)
+    return outward * step * torch.where(slope > 0, newton, 0.0)
 
 
 def _predict(model: WorldModel, problem: Problem, actions: Tensor) -> Tensor:

@@ -93,5 +93,5 @@ def best_plan(
         iterations=iterations,
         stopped=stopped,
         source='solve' if best < solved else sources[best - solved],
-        branches=Branches(candidates, latents, costs),
+        branches=Branches(candidates, latents, costs, running_weight),
     )

@@ -113,5 +113,5 @@ def answer(
         iterations=iterations,
         stopped=stopped,
         source='solve',
-        branches=Branches(actions, latents, cost),
+        branches=Branches(actions, latents, cost, running_weight),
     )
