@@ -141,6 +141,12 @@ def test_a_robot_that_hears_its_first_commands_late_is_no_fault_of_the_camera(se
     assert statuses(deaf(controller, plant, wait + 2))[-1] is stop
 
 
+def test_what_is_seen_and_cannot_be_a_robot_that_stands_needs_no_patience():
+    controller, plant = watched(frozen_frames=0, unforeseen_frames=5), Cart()
+    record = drive(controller, plant, 8, see=Moved())
+    assert statuses(record).index(TickStatus.UNFORESEEN) <= 6
+
+
 def test_after_a_gap_in_pictures_or_commands_the_robot_has_to_follow_anew():
     def gate_closes(controller, plant):
         drive(controller, plant, 2, passed=0.0)
@@ -166,7 +172,7 @@ def test_pictures_that_stay_the_same_are_frozen_only_if_they_should_have_changed
             controller.limits, low=share * controller.limits.low,
             high=share * controller.limits.high,
         )  # fmt: skip
-        record = drive(controller, plant, 3) + drive(controller, plant, 5, see=Frozen())
+        record = drive(controller, plant, 6) + drive(controller, plant, 5, see=Frozen())
         assert (TickStatus.FROZEN_IMAGE in statuses(record)) == stops
 
 
@@ -361,7 +367,7 @@ def plan_of(actions, states):
     return Plan(
         actions=actions, rollout=states, cost=0.0, iterate_actions=actions.flip(0),
         iterate_states=states, iterations=1, stopped='iterations', source='solve',
-        branches=Branches(actions[None], states[None], torch.zeros(1)),
+        branches=Branches(actions[None], states[None], torch.zeros(1), running_weight=1.0),
     )  # fmt: skip
 
 

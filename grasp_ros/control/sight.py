@@ -12,8 +12,8 @@ Two things stop the robot, each after several frames in a row, until there is an
   camera, a world that the model does not know. A kick is one frame.
 
 Both take the commands for followed. Nodes that have just started may not have found each other:
-commands are sent and reach nobody, and a good camera shows a robot that stands. So until a picture
-has shown once what was foreseen, both wait several times as long.
+commands are sent and reach nobody, and a good camera shows a robot that stands. So until the robot
+has been seen to move when it should, frames that show it standing count for a part of one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from grasp_ros.control.tick import TickStatus
 from grasp_ros.world_models.base import WorldModel
 
 _WELL_ABOVE = 2.0  # times the motion that a picture can hide: 1.4 times as far
-_FOLLOWED = 0.25  # of a foreseen motion; what was seen lies nearer to its end than half the way
 PATIENCE = 4
-"""Times as many frames must be wrong as long as no picture has followed the commands."""
+"""So many frames of a robot that stands count as one, until it has been seen to move."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +55,17 @@ class Sight:
         self.stop: Stop | None = None
         self._model = model
         self._frame: Frame | None = None
-        self._alike = self._unforeseen = 0
+        self._alike = self._unforeseen = 0.0  # frames in a row
         self._has_followed = False
 
     def start_over(self) -> None:
         """Judge anew, for another goal; the robot that followed commands goes on to do so."""
         self.stop = None
-        self._alike = self._unforeseen = 0
+        self._alike = self._unforeseen = 0.0
 
     def doubt(self) -> None:
         """Commands did not reach the robot, or no picture came: wait until it follows again."""
-        self._alike = self._unforeseen = 0
+        self._alike = self._unforeseen = 0.0
         self._has_followed = False
 
     def look(
@@ -84,26 +83,24 @@ class Sight:
         is_repeated = self._frame is not None and _is_repeated(self._frame, frame)
         self._frame = frame
         if not is_repeated:
-            self._alike = 0
+            self._alike = 0.0
         if foreseen is None:
             return None
         innovation = float(self._model.cost(seen.unsqueeze(0), foreseen))
-        motion = 0.0
-        if before is not None:
-            motion = float(self._model.cost(before.unsqueeze(0), foreseen))
-        is_motion = motion > _WELL_ABOVE * self._model.card.motion_limit
-        if is_motion and innovation < _FOLLOWED * motion:
-            self._has_followed = True
-        if is_repeated and is_motion and self._model.card.motion_limit:
-            self._alike += 1
+        should_move = before is not None and self._is_motion(before, foreseen)
+        has_moved = not is_repeated and before is not None and self._is_motion(before, seen)
+        self._has_followed |= should_move and has_moved
+        weight = 1.0 if self._has_followed or has_moved else 1.0 / PATIENCE
+        if is_repeated and should_move and self._model.card.motion_limit:
+            self._alike += weight
         limit = self._limit(config)
-        self._unforeseen = self._unforeseen + 1 if 0 < limit < innovation else 0
-        if self.stop is None and self._is_too_often(self._alike, config.frozen_frames):
-            self.stop = Stop(TickStatus.FROZEN_IMAGE, f'{self._alike} moves without a change')
-        elif self.stop is None and self._is_too_often(self._unforeseen, config.unforeseen_frames):
+        self._unforeseen = self._unforeseen + weight if 0 < limit < innovation else 0.0
+        if self.stop is None and 0 < config.frozen_frames <= self._alike:
+            self.stop = Stop(TickStatus.FROZEN_IMAGE, f'{self._alike:.0f} moves without a change')
+        elif self.stop is None and 0 < config.unforeseen_frames <= self._unforeseen:
             numbers = f'innovation {innovation:.3g} is above {limit:.3g}'
             self.stop = Stop(
-                TickStatus.UNFORESEEN, f'{numbers}, and so for {self._unforeseen} frames'
+                TickStatus.UNFORESEEN, f'{numbers}, and so for {self._unforeseen:.0f} frames'
             )
         return innovation
 
@@ -115,9 +112,10 @@ class Sight:
     def _limit(self, config: ControllerConfig) -> float:
         return config.innovation_limit or self._model.card.innovation_limit
 
-    def _is_too_often(self, count: int, most: int) -> bool:
-        """Whether so many frames in a row stop the robot; 0 = never."""
-        return 0 < most <= (count if self._has_followed else count // PATIENCE)
+    def _is_motion(self, first: Tensor, second: Tensor) -> bool:
+        """Whether two latents lie further apart, by far, than a picture can hide."""
+        limit = _WELL_ABOVE * self._model.card.motion_limit
+        return float(self._model.cost(first.unsqueeze(0), second)) > limit
 
 
 def _is_repeated(first: Frame, second: Frame) -> bool:
