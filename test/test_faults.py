@@ -179,6 +179,16 @@ class TestWatcher:
         assert watcher.verdict() == []
 
 
+def test_robots_side_by_side_share_the_runs(tmp_path):
+    numbers = tmp_path / 'faults.json'
+    arguments = ['--runs', 3, '--jobs', 2, '--only', 'out_of_bounds', '--json', numbers,
+                 '--out', tmp_path]  # fmt: skip
+    result = CliRunner().invoke(faults.command, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    entry, = json.loads(numbers.read_text())['faults']
+    assert entry['held'] == len(entry['runs']) == 3
+
+
 @pytest.mark.parametrize(('held', 'code'), [(True, 0), (False, 1)])
 def test_the_command_counts_what_held_and_writes_it_down(monkeypatch, tmp_path, held, code):
     outcome = Outcome(held, reaction_sec=0.25 if held else math.nan, commands=9, seen=('log',))

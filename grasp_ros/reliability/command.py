@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
+import queue
+import signal
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,31 +126,85 @@ def _print(console: Console, tried: Sequence[Tried]) -> None:
                 console.print(text, style='red', markup=False, highlight=False)
 
 
-def _run(chosen: Sequence[Scenario], runs: int, folder: Path, console: Console) -> list[Tried]:
-    tried = [Tried(entry) for entry in chosen]
-    total = sum(1 if entry.once else runs for entry in chosen)
+Told = tuple[str, Outcome]
+
+
+def _drive(
+    share: Sequence[tuple[str, int]], folder: Path, domain_id: int, tell: Callable[[Told], None]
+) -> None:
+    """Run scenarios, each so many times.
+
+    :param share: names and numbers of runs
+    :param tell: is handed each name with what came of the run
+    """
+    os.environ.update(environment(domain_id=domain_id))
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_client('faults') as client:
+        bench = Bench(client, folder)
+        try:
+            for name, runs in share:
+                for _ in range(runs):
+                    tell((name, run_once(SCENARIOS[name], bench)))
+        finally:
+            bench.discard()
+
+
+def _drive_beside(arguments: Sequence[tuple[Any, ...]], tell: Callable[[Told], None]) -> None:
+    """:func:`_drive` in processes side by side.
+
+    :raises GraspError: when one of them cannot go on
+    """
+    context = multiprocessing.get_context('spawn')
+    told: multiprocessing.Queue[Told] = context.Queue()
+    workers = [context.Process(target=_drive, args=(*a, told.put), daemon=True) for a in arguments]
+    for worker in workers:
+        worker.start()
+    while any(worker.is_alive() for worker in workers) or not told.empty():
+        with suppress(queue.Empty):
+            tell(told.get(timeout=0.5))
+        if any(worker.exitcode for worker in workers):
+            for worker in workers:
+                if worker.is_alive():
+                    os.kill(worker.pid, signal.SIGINT)  # so that it stops its nodes
+            raise GraspError('a process that drives faults has ended')
+
+
+def _run(
+    chosen: Sequence[Scenario], runs: int, folder: Path, console: Console, jobs: int
+) -> list[Tried]:
+    tried = {entry.name: Tried(entry) for entry in chosen}
+    arguments = []
+    # Domains of their own: not even the clock of others on this machine may be disturbed.
+    for n, domain_id in enumerate(range(os.getpid(), os.getpid() + jobs)):
+        share = [
+            (entry.name, int(n == 0) if entry.once else (runs + n) // jobs) for entry in chosen
+        ]
+        arguments.append((share, folder / str(n) if jobs > 1 else folder, 1 + domain_id % 100))
+    total = sum(count for share, _, _ in arguments for _, count in share)
     columns = (
         TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
-    with open_client('faults') as client, Progress(*columns, console=console) as progress:
-        bench = Bench(client, folder)
+    with Progress(*columns, console=console) as progress:
         bar = progress.add_task('', total=total)
-        try:
-            for entry in tried:
-                for _ in range(1 if entry.scenario.once else runs):
-                    failed = sum(not o.held for one in tried for o in one.outcomes)
-                    text = f'{entry.scenario.name}, {failed} failed'
-                    progress.update(bar, description=text)
-                    entry.outcomes.append(run_once(entry.scenario, bench))
-                    progress.advance(bar)
-        finally:
-            bench.discard()
-    return tried
+
+        def tell(told: Told) -> None:
+            name, outcome = told
+            tried[name].outcomes.append(outcome)
+            failed = sum(not o.held for one in tried.values() for o in one.outcomes)
+            progress.update(bar, description=f'{name}, {failed} failed', advance=1)
+
+        if jobs == 1:
+            _drive(*arguments[0], tell)
+        else:
+            _drive_beside(arguments, tell)
+    return list(tried.values())
 
 
 @click.command()
 @click.option('--runs', type=click.IntRange(min=1), default=1, show_default=True,
               help='How often each is done; some only once.')
+@click.option('--jobs', type=click.IntRange(min=1), default=1, show_default=True,
+              help='Robots side by side, each with a part of the runs.')
 @click.option('--only', multiple=True, type=click.Choice(sorted(SCENARIOS)), metavar='NAME',
               help='This scenario alone; may be given more than once.')
 @click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
@@ -156,23 +214,21 @@ def _run(chosen: Sequence[Scenario], runs: int, folder: Path, console: Console) 
 @click.option('--out', type=click.Path(file_okay=False, path_type=Path),
               default=Path('out/faults'), show_default=True, help='Folder for the logs.')
 def command(
-    runs: int, only: tuple[str, ...], json_file: Path | None, page_file: Path | None, out: Path
+    runs: int, jobs: int, only: tuple[str, ...], json_file: Path | None, page_file: Path | None,
+    out: Path,
 ) -> None:
     """Do to real nodes, over DDS, all that can go wrong, and time what they do about it.
 
     Exits with 1 when a promise is broken.
     """
     console = Console()
-    # A domain of its own: not even the clock of others on this machine may be disturbed.
-    os.environ.update(environment(domain_id=1 + os.getpid() % 100))
-    out.mkdir(parents=True, exist_ok=True)
     chosen = in_order([SCENARIOS[name] for name in only or SCENARIOS])
     try:
-        tried = _run(chosen, runs, out, console)
+        tried = _run(chosen, runs, out, console, jobs)
     except GraspError as error:
         raise click.ClickException(f'{error}; the logs are in {out}') from error
     _print(console, tried)
-    heading = page.heading(f'grasp-ros faults --runs {runs}')
+    heading = page.heading(f'grasp-ros faults --runs {runs} --jobs {jobs}')
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         report = {'heading': heading, 'faults': [entry.to_dict() for entry in tried]}
