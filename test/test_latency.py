@@ -172,7 +172,7 @@ def test_frames_that_are_refused_for_too_long_stop_the_robot():
         tick = controller.step(bad, now_sec=plant.now_sec, timing=Timing(0.0))
         statuses.append(tick.status)
         plant.step(tick.action)
-    assert statuses == 3 * [TickStatus.PREVIOUS_PLAN] + 2 * [TickStatus.SOLVER_FAILED]
+    assert statuses == 3 * [TickStatus.PREVIOUS_PLAN] + 2 * [TickStatus.STALE_IMAGE]
     assert not tick.action.any() and 'camera' in tick.detail
     assert drive(controller, plant, 1)[0].status is TickStatus.SOLVED
 
