@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from grasp_ros.control.gate import STILL, Gate, GateConfig, GateReason, GateState
@@ -201,6 +201,10 @@ events = st.lists(
 
 
 @given(events, st.floats(0.0, 2.0), st.floats(0.0, 10.0))
+@example(  # longest / length has lost its digits there
+    [(0.0, (0.0, 0.0, 141908634187115.0, 0.0, 0.0, 0.0), 0.0, 'a', True)],
+    3.0849878158887492e-301, 0.0,
+)
 def test_whatever_comes_the_robot_gets_finite_commands_within_the_limits(
     sequence, max_linear, acceleration
 ):

@@ -299,4 +299,4 @@ def _shortened(vector: Sequence[float], longest: float) -> tuple[float, ...]:
     length = math.hypot(*vector)
     if length <= longest:
         return tuple(vector)
-    return tuple(value * (longest / length) for value in vector)
+    return tuple(value / length * longest for value in vector)
