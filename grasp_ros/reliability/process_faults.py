@@ -126,7 +126,8 @@ def second_node(robot: Robot) -> Reaction:
         stopped = robot.gate(GateStatus.REASON_CONTROLLER_RESTARTED)
         stop_sec = robot.stop(after_sec=at_sec(stopped) - PERIOD_SEC)
         robot.enable()
-        robot.gate(GateStatus.REASON_CONTROLLER_RESTARTED, after_sec=at_sec(stopped) + PERIOD_SEC)
+        # Not the stop before, which lasts: killed then, the second would not be told of.
+        robot.gate(GateStatus.REASON_CONTROLLER_RESTARTED, after_sec=robot.now_sec())
     finally:
         second.kill()
     seen = 'log "another controller sends commands"'
