@@ -39,8 +39,9 @@ STARTED = (SolverStatistics.NO_IMAGE, SolverStatistics.NO_GOAL)
 )  # fmt: skip
 def killed(robot: Robot) -> Reaction:
     robot.set_off()
+    fault_sec = robot.now_sec()
     robot.processes['mpc_node'].kill()
-    reaction = stopped_by_gate(robot, robot.now_sec())
+    reaction = stopped_by_gate(robot, after_sec=fault_sec)
     robot.forget_goal()
     return reaction
 

@@ -191,6 +191,8 @@ class Robot(Rig):
         require(handle.accepted, 'a goal is accepted')
         first = self.first('cmd_vel', moves, after_sec=self.now_sec(), what='motion')
         self._moving_sec = at_sec(first)
+        # The gate may have found a controller that was just started, and the client not yet.
+        self.first('action', after_sec=self._moving_sec, what='a command of the controller')
         return handle
 
     @contextlib.contextmanager

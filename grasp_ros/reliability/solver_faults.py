@@ -107,13 +107,14 @@ def stalled(robot: Robot) -> Reaction:
     robot.set_off()
     before = robot.first('solver_statistics', drives, after_sec=robot.now_sec())
     controller = robot.processes['mpc_node']
+    fault_sec = robot.now_sec()
     controller.send_signal(signal.SIGSTOP)
     try:
         robot.watch(1.0)
     finally:
         back_sec = robot.now_sec()
         controller.send_signal(signal.SIGCONT)
-    reaction = stopped_by_gate(robot, back_sec)
+    reaction = stopped_by_gate(robot, after_sec=fault_sec, before_sec=back_sec)
     robot.first('cmd_vel', moves, after_sec=back_sec, what='motion')
     robot.watch(5 * PERIOD_SEC)
     ticks = robot.between('solver_statistics', back_sec, back_sec + 5 * PERIOD_SEC)
@@ -124,9 +125,11 @@ def stalled(robot: Robot) -> Reaction:
     return Reaction(reaction.seconds, (*reaction.seen, 'statistics ticks_skipped'))
 
 
-def stopped_by_gate(robot: Robot, before_sec: float) -> Reaction:
-    """That the gate stopped the robot when commands stopped coming, before a time."""
-    stopped = robot.gate(GateStatus.REASON_COMMAND_TIMEOUT)
+def stopped_by_gate(
+    robot: Robot, *, after_sec: float, before_sec: float = math.inf
+) -> Reaction:
+    """That the gate stopped the robot when commands stopped coming, between two times."""
+    stopped = robot.gate(GateStatus.REASON_COMMAND_TIMEOUT, after_sec=after_sec)
     sent = [c for c in robot.heard['action'] if at_sec(c) < min(before_sec, at_sec(stopped))]
     last_sec = at_sec(sent[-1])
     stop_sec = robot.stop(after_sec=last_sec)
@@ -141,8 +144,9 @@ def stopped_by_gate(robot: Robot, before_sec: float) -> Reaction:
 )  # fmt: skip
 def stuck(robot: Robot) -> Reaction:
     robot.set_off()
+    fault_sec = robot.now_sec()
     robot.change(fault='stuck')
-    reaction = stopped_by_gate(robot, math.inf)
+    reaction = stopped_by_gate(robot, after_sec=fault_sec)
     require(robot.get_parameter('planner.horizon') == 40, 'the node stays answerable')
     shown = robot.diagnosed('solver', ERROR, 'the solver does not return')
     freed_sec = robot.now_sec()
