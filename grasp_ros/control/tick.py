@@ -34,6 +34,11 @@ class TickStatus(enum.Enum):
         """Whether the command is one of a plan, and not the safe one."""
         return self in (TickStatus.SOLVED, TickStatus.IN_BLOCK, TickStatus.PREVIOUS_PLAN)
 
+    @property
+    def ends_goal(self) -> bool:
+        """Whether the robot stands until there is another goal: what is seen is not trusted."""
+        return self in (TickStatus.FROZEN_IMAGE, TickStatus.UNFORESEEN)
+
 
 @dataclass(frozen=True)
 class Tick:

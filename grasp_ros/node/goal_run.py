@@ -74,7 +74,7 @@ class GoalRun:
     def judge(self, tick: Tick, now_sec: float) -> GoalEnd | None:
         """Take a tick into account; the end, if this was the last one."""
         self._ticks += 1
-        if tick.status in _STOPS:
+        if tick.status.ends_goal:
             reason = f'{tick.status.value} ({tick.detail})'
             return self.end(_STOPS[tick.status], reason, now_sec)
         is_blind = tick.status in _BLIND

@@ -262,7 +262,7 @@ class Worker:
         if end is not None:
             self._goal_reached = end.code == Result.SUCCESS
             self._controller.set_goal(None)
-            if tick.status not in (TickStatus.FROZEN_IMAGE, TickStatus.UNFORESEEN):
+            if not tick.status.ends_goal:
                 tick = self._controller.withdraw(tick, TickStatus.NO_GOAL, end.reason)
         age_sec = math.nan if arrival is None else now_sec - arrival.frame.stamp_sec
         with self._changed:

@@ -63,27 +63,43 @@ class ActionLimits:
         near = np.minimum(np.maximum(action, previous - self._most), previous + self._most)
         return np.minimum(np.maximum(near, low), high)
 
+    def reach(self, previous_action: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest commands that can follow one: bounds and rate limit.
+
+        Where both cannot be kept, because the bounds have become narrower, the bounds are.
+
+        :param previous_action: ``[A]``, the last command sent
+        :param steps: control steps from then on
+        :return: ``[steps, A]`` each
+        """
+        low, high = self.low.expand(steps, -1), self.high.expand(steps, -1)
+        if self.max_change is None:
+            return low, high
+        after = torch.arange(1, steps + 1, device=low.device, dtype=previous_action.dtype)
+        cone = after[:, None] * self.max_change
+        first, last = previous_action - cone, previous_action + cone
+        return torch.clamp(first, low, high), torch.clamp(last, low, high)
+
     def project(self, actions: Tensor, previous_action: Tensor) -> Tensor:
         """Nearest-by-entry sequences that keep bounds and rate limit.
 
         The rate limit uses that the smallest and the largest d-Lipschitz functions around a
         sequence, ``min_s(a_s + d|t-s|)`` and ``max_s(a_s - d|t-s|)``, are d-Lipschitz, that so is
-        their mean, and that clamping to a bound or to the cone around the last command keeps it.
+        their mean, and that clamping to :meth:`reach` keeps it.
 
         :param actions: ``[N, T, k, A]``
         :param previous_action: ``[A]``, the last command sent
         :return: ``[N, T, k, A]``
         """
-        if self.max_change is not None:
-            flat = actions.flatten(1, 2)
-            steps = torch.arange(flat.shape[1], device=flat.device, dtype=flat.dtype)
-            reach = (steps[:, None] - steps[None, :]).abs()[:, :, None] * self.max_change
-            lower = (flat[:, None] + reach).amin(dim=2)
-            upper = (flat[:, None] - reach).amax(dim=2)
-            cone = (steps[:, None] + 1) * self.max_change
-            flat = torch.clamp((lower + upper) / 2, previous_action - cone, previous_action + cone)
-            actions = flat.reshape(actions.shape)
-        return torch.clamp(actions, self.low, self.high)
+        if self.max_change is None:
+            return torch.clamp(actions, self.low, self.high)
+        flat = actions.flatten(1, 2)
+        steps = torch.arange(flat.shape[1], device=flat.device, dtype=flat.dtype)
+        apart = (steps[:, None] - steps[None, :]).abs()[:, :, None] * self.max_change
+        lower = (flat[:, None] + apart).amin(dim=2)
+        upper = (flat[:, None] - apart).amax(dim=2)
+        low, high = self.reach(previous_action, len(steps))
+        return torch.clamp((lower + upper) / 2, low, high).reshape(actions.shape)
 
 
 @dataclass(frozen=True)

@@ -134,13 +134,8 @@ def _beyond(model: WorldModel, branches: Branches, problem: Problem) -> Tensor:
     It is at most the whole range, so that a correction which large always gets through.
     """
     limits, first = problem.limits, branches.actions[:, 0]
-    low, high = limits.low, limits.high
     count, block, size = first.shape
-    if limits.max_change is not None:
-        steps = torch.arange(1, block + 1, device=first.device, dtype=first.dtype)
-        reach = steps.unsqueeze(1) * limits.max_change
-        low = torch.maximum(low, problem.previous_action - reach)
-        high = torch.minimum(high, problem.previous_action + reach)
+    low, high = limits.reach(problem.previous_action, block)
     slack = 1e-3 * limits.half_range
     outward = (first >= high - slack).to(first.dtype) - (first <= low + slack).to(first.dtype)
     if not outward.any():

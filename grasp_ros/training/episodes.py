@@ -225,7 +225,7 @@ def run_episode(
                 busy_until_sec = stamp_sec + cpu_sec
             drive.send(tick.action, at_sec=max(stamp_sec, busy_until_sec))
             prepare_sec = _prepare(controller, conditions, period_sec - cpu_sec)
-            if tick.status in (TickStatus.FROZEN_IMAGE, TickStatus.UNFORESEEN):
+            if tick.status.ends_goal:
                 stopped = tick.status.name
             if tick.status is TickStatus.SOLVED:
                 watch(TickTime(wall_sec, cpu_sec, tick.encode_sec, prepare_sec))
