@@ -27,7 +27,7 @@ from std_srvs.srv import SetBool
 
 from grasp_ros.control.gate import Gate, GateConfig, GateOutput, GateReason, GateState
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import health, messages, qos, tables
+from grasp_ros.node import health, messages, qos, tables, transport
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
@@ -146,6 +146,7 @@ def _config(values: Mapping[str, Any]) -> GateConfig:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``gate_node``."""
+    transport.leave_shared_memory()
     return spin.run(GateNode, args)
 
 

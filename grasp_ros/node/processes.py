@@ -110,12 +110,17 @@ class NodeProcess:
         """Its exit code, negative for a signal, None while it runs."""
         return self._process.poll()
 
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._process.pid
+
     def memory_kb(self) -> int:
         """Its resident memory.
 
         :raises OSError: when it has ended
         """
-        status = Path(f'/proc/{self._process.pid}/status').read_text(encoding='ascii')
+        status = Path(f'/proc/{self.pid}/status').read_text(encoding='ascii')
         (line,) = (line for line in status.splitlines() if line.startswith('VmRSS'))
         return int(line.split()[1])
 

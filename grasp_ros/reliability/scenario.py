@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,9 +115,10 @@ def run_once(chosen: Scenario, bench: Any) -> Outcome:
         commands, faults = robot.verdict()
         if faults:
             raise PromiseBroken(f'{len(faults)} of {commands} commands: ' + '; '.join(faults[:5]))
-    except GraspError as error:
+    except Exception as error:  # a slip in a scenario does not end an hour of runs
         bench.discard()  # whatever state it is in, the next scenario must not begin there
-        return Outcome(False, problem=str(error), wall_sec=time.monotonic() - started_sec)
+        problem = str(error) if isinstance(error, GraspError) else traceback.format_exc()
+        return Outcome(False, problem=problem, wall_sec=time.monotonic() - started_sec)
     held = reaction.seconds <= chosen.bound_sec
     problem = f'reaction after {reaction.seconds:.3f} s, the bound is {chosen.bound_sec:g} s'
     return Outcome(

@@ -119,7 +119,7 @@ def stalled(robot: Robot) -> Reaction:
     robot.watch(5 * PERIOD_SEC)
     ticks = robot.between('solver_statistics', back_sec, back_sec + 5 * PERIOD_SEC)
     # The tick that was under way, the one that was due next, and the grid again.
-    require(len(ticks) <= 7, f'no burst: {len(ticks)} ticks in five periods')
+    require(1 <= len(ticks) <= 7, f'no burst: {len(ticks)} ticks in five periods')
     skipped = ticks[-1].ticks_skipped - before.ticks_skipped
     require(skipped >= 8, f'{skipped} of ten ticks are counted as skipped')
     return Reaction(reaction.seconds, (*reaction.seen, 'statistics ticks_skipped'))
