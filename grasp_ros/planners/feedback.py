@@ -109,14 +109,17 @@ class Feedback:
         if updates == 0:
             return self.plan
         branches, targets, actions = self.plan.branches, self.targets, self.actions
+        count, block, size = actions.shape
+        # Few and large operations: between the frame and the command each costs its call.
         for _ in range(updates):
             latents, before = _predict(model, problem, actions), actions
-            slopes = model.cost_gradient(latents, targets)
-            change = self.gains @ slopes.flatten(1).unsqueeze(-1)
-            actions = (before + self.beyond - change.view(before.shape)).unsqueeze(1)
+            slopes = model.cost_gradient(latents, targets).view(count, -1, 1)
+            start = (before + self.beyond).view(count, -1, 1)
+            actions = torch.baddbmm(start, self.gains, slopes, alpha=-1)
+            actions = actions.view(count, 1, block, size)
             actions = problem.limits.project(actions, problem.previous_action).squeeze(1)
-        moved = (actions - before).flatten(1).unsqueeze(1) @ self.jacobians
-        latents = latents + moved.view(latents.shape)
+        moved, seen = (actions - before).view(count, 1, -1), latents.view(count, 1, -1)
+        latents = torch.baddbmm(seen, moved, self.jacobians).view(latents.shape)
         costs = (model.cost(latents, targets) + branches.costs).tolist()
         best = min(range(len(costs)), key=lambda n: costs[n] if costs[n] == costs[n] else math.inf)
         if not math.isfinite(costs[best]):

@@ -314,21 +314,23 @@ class LatentModel(torch.nn.Module):
     """
 
     _slope: Tensor
+    _half_slope: Tensor
 
     def __init__(self, card: ModelCard, *, weights: Tensor | None = None) -> None:
         super().__init__()
         self.card = card
-        # d cost / d s = slope (s - g); kept as one tensor because it is needed in every iteration.
+        # d cost / d s = slope (s - g); kept as tensors because they are needed in every iteration.
         factor = 2.0 / (math.prod(card.latent_shape) * card.latent_scale**2)
         slope = factor * (torch.ones(()) if weights is None else weights)
         self.register_buffer('_slope', slope, persistent=False)
+        self.register_buffer('_half_slope', slope / 2, persistent=False)
 
     @property
     def device(self) -> torch.device:
         return self._slope.device
 
     def cost(self, latent: Tensor, goal: Tensor) -> Tensor:
-        squared = (self._slope / 2) * (latent - goal).square()
+        squared = (latent - goal).square_().mul_(self._half_slope)
         return squared.flatten(1).sum(dim=1)
 
     def cost_gradient(self, latent: Tensor, goal: Tensor) -> Tensor:
