@@ -151,7 +151,7 @@ def test_picture_is_the_embedded_one_but_for_shades_of_the_side_of_the_robot(sce
     column, row = world.to_pixel(*start)
     robot = np.hypot(rows + 0.5 - row, columns + 0.5 - column) < 4
     assert difference[~robot & ~diagonal].max() <= 1
-    assert difference[robot].max() < 25 and (difference[robot] > 1).sum() <= 6
+    assert difference[robot].max() < 20 and (difference[robot] > 1).sum() <= 4
 
 
 @every_scene
