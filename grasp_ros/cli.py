@@ -31,6 +31,7 @@ COMMANDS = {
         'Measure how soon what is seen stops the robot, and how often for nothing.',
     ),
     'train': ('grasp_ros.training.train:command', 'Train a world model from random-walk data.'),
+    'world': ('grasp_ros.sim.command:command', 'Write an embedded world for Gazebo (SDF).'),
 }
 # What helps when the import of a module fails.
 CURES = {

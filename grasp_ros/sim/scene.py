@@ -5,8 +5,8 @@ One description of an embedded world, from which physics, pictures and tests are
 
 A `Scene` is data only: numbers and names in SI units, frozen, and serialisable to JSON or YAML by
 `Scene.to_dict` and `Scene.from_dict`. `mjcf.py` turns it into MuJoCo's XML, `raycast.py` into
-pictures, `geometry.py` into free places and shortest paths; a Gazebo world is to come from the
-same description, so nothing about the world may be written down anywhere else.
+pictures, `geometry.py` into free places and shortest paths, `sdf.py` into a world for Gazebo; so
+nothing about the world may be written down anywhere else.
 
 Frames: x to the right and y up in the picture, z towards the camera; the floor is z = 0.
 """

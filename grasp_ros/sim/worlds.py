@@ -152,23 +152,33 @@ WORLDS: Mapping[str, Callable[..., Scene]] = MappingProxyType({
 """The scene of each world, by its name; of one with `LAYOUTS` it takes a `layout`."""
 
 
-def make(name: str, *, layout: int | None = None, image_size: int | None = None) -> DiscWorld:
+def describe(name: str, *, layout: int | None = None) -> Scene:
     """
-    A new world.
+    The scene of a world.
 
     :param name: one of `WORLDS`.
     :param layout: of a world with `LAYOUTS`, which needs one; the others have none.
-    :param image_size: width and height of the observed picture in pixels; the scene's unless
-        stated.
     :raises UnknownWorldError: for another name, or a layout that the world does not have.
     """
     if name not in WORLDS:
         raise UnknownWorldError(f'unknown world {name!r}; known: {", ".join(WORLDS)}')
     if name in LAYOUTS:
-        return DiscWorld(scene=WORLDS[name](layout=layout), image_size=image_size)
+        return WORLDS[name](layout=layout)
     if layout is not None:
         raise UnknownWorldError(f'{name} has no layouts, got layout {layout!r}')
-    return DiscWorld(scene=WORLDS[name](), image_size=image_size)
+    return WORLDS[name]()
+
+
+def make(name: str, *, layout: int | None = None, image_size: int | None = None) -> DiscWorld:
+    """
+    A new world.
+
+    :param name: as in `describe`, and so is `layout`.
+    :param image_size: width and height of the observed picture in pixels; the scene's unless
+        stated.
+    :raises UnknownWorldError: as in `describe`.
+    """
+    return DiscWorld(scene=describe(name, layout=layout), image_size=image_size)
 
 
 def _checked(name: str, layout: int) -> int:
