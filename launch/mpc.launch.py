@@ -42,7 +42,16 @@ ARGUMENTS = [
         description='Where model and planner run: cpu, cuda, ...; empty = as in params_file.',
     ),
     DeclareLaunchArgument(
-        'image_topic', default_value='image_raw', description='Camera topic, sensor_msgs/Image.'
+        'image_topic',
+        default_value='image_raw',
+        description='Camera topic, sensor_msgs/Image; its name without /compressed.',
+    ),
+    DeclareLaunchArgument(
+        'image_transport',
+        default_value='',
+        choices=['', 'raw', 'compressed'],
+        description='raw, or compressed for sensor_msgs/CompressedImage on image_topic with '
+        '/compressed behind it; empty = as in params_file.',
     ),
     DeclareLaunchArgument(
         'command_topic',
@@ -80,6 +89,8 @@ def start_nodes(context):
     mpc = {'autostart': value['autostart'] == 'true'}
     if value['device']:
         mpc['model.device'] = value['device']
+    if value['image_transport']:
+        mpc['image_transport'] = value['image_transport']
     gate = {'gate.start_enabled': True} if sim else {}
 
     def node(executable, parameters, **options):

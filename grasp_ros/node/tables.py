@@ -21,6 +21,12 @@ MPC = (
         meaning='Frame in which the action is meant, for the headers.',
     ),
     Parameter(
+        'image_transport', 'string', 'raw', choices=('raw', 'compressed'), changes='start',
+        meaning='What the camera is heard on: `raw` = `image_raw`, `compressed` = '
+        '`image_raw/compressed`, JPEG or PNG; where `image_raw` is remapped, `/compressed` '
+        'follows the other name.',
+    ),
+    Parameter(
         'model.path', 'string', 'two_rooms', changes='configure',
         meaning='World model: the name of a shipped one, or a folder with `card.json` and '
         '`model.safetensors`.',
@@ -207,6 +213,11 @@ SIM = (
     Parameter(
         'sim.image_size', 'integer', 64, unit='pixels', low=16, high=1024, changes='start',
         meaning='Width and height of the picture.',
+    ),
+    Parameter(
+        'sim.compressed_format', 'string', 'png', choices=('jpeg', 'png'),
+        meaning='What is sent on `image_raw/compressed`, if someone listens. The shipped models '
+        'were not trained on JPEG.',
     ),
     Parameter(
         'sim.command_timeout_sec', 'double', 0.5, unit='s', low=0.01, high=10.0,
