@@ -56,7 +56,14 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         'command_topic',
         default_value='cmd_vel',
-        description='Topic that drives the robot, geometry_msgs/TwistStamped.',
+        description='Topic that drives the robot.',
+    ),
+    DeclareLaunchArgument(
+        'output_type',
+        default_value='',
+        choices=['', 'TwistStamped', 'Twist', 'Float64MultiArray'],
+        description='What is sent on command_topic; the embedded world takes TwistStamped; '
+        'empty = as in params_file.',
     ),
     DeclareLaunchArgument(
         'sim',
@@ -92,6 +99,8 @@ def start_nodes(context):
     if value['image_transport']:
         mpc['image_transport'] = value['image_transport']
     gate = {'gate.start_enabled': True} if sim else {}
+    if value['output_type']:
+        gate['gate.output_type'] = value['output_type']
 
     def node(executable, parameters, **options):
         return Node(

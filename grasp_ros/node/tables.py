@@ -119,6 +119,11 @@ MPC = (
         "= the action names of the model's card.",
     ),
     Parameter(
+        'control.output_scales', 'double[]', [], low=-HUGE, high=HUGE, changes='configure',
+        meaning="Factor on each action in the twist, from the card's unit to m/s or rad/s, or its "
+        'sign; empty = 1.',
+    ),
+    Parameter(
         'goal.tolerance', 'double', 0.0, low=0.0, high=HUGE,
         meaning='Latent distance under which the robot counts as being at the goal; 0 = the '
         "card's calibrated one.",
@@ -192,6 +197,21 @@ GATE = (
     Parameter(
         'gate.angular_deceleration', 'double', 0.0, unit='rad/s^2', low=0.0, high=1000.0,
         meaning='Angular deceleration of a stop; 0 = zero velocity at once.',
+    ),
+    Parameter(
+        'gate.output_type', 'string', 'TwistStamped', changes='start',
+        choices=('TwistStamped', 'Twist', 'Float64MultiArray'),
+        meaning='What the robot is sent on `cmd_vel`; the safe command is zero in each.',
+    ),
+    Parameter(
+        'gate.output_fields', 'string[]', [], changes='start',
+        meaning='Float64MultiArray: field of the twist, `linear.x` to `angular.z`, that each of '
+        'its numbers is; empty = all six.',
+    ),
+    Parameter(
+        'gate.output_scales', 'double[]', [], low=-HUGE, high=HUGE, changes='start',
+        meaning='Float64MultiArray: factor on each of its numbers, behind all limits, which are '
+        "in the twist's units; empty = 1.",
     ),
 )  # fmt: skip
 
