@@ -128,6 +128,20 @@ def test_any_picture_survives_a_png(picture):
     assert np.array_equal(to_rgb(message(encoded('png', picture)), **SIZE), picture)
 
 
+def test_a_png_with_any_bit_flipped_is_the_same_picture_or_refused():
+    plain = np.full((SIDE, SIDE, 3), 90, np.uint8)
+    plain[4:8, 5:9] = 200  # what repeats itself is packed so that a flip moves it
+    data, refused = encoded('png', plain), 0
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            assert np.array_equal(to_rgb(message(bytes(flipped)), **SIZE), plain)
+        except ObservationError:
+            refused += 1
+    assert refused > 7 * len(data)
+
+
 @given(
     format=st.sampled_from(FORMATS),
     start=st.integers(0, 2000),

@@ -59,8 +59,9 @@ def to_rgb(message, *, height: int, width: int) -> np.ndarray:
             raise ObservationError(
                 f'{reader.format} of mode "{picture.mode}" is not among {", ".join(_MODES)}'
             )
+        # Pixels with a flipped bit may decode without an error; the checksums tell. What has been
+        # verified cannot be decoded any more.
         picture.verify()
-        # One that has been verified cannot be decoded any more.
         return np.asarray(reader(io.BytesIO(data)).convert('RGB'))
 
 
