@@ -201,13 +201,13 @@ def test_compressed_pictures_under_another_name_lead_to_the_goal(four):
             parameters={'image_transport': 'compressed'}, remap={'image_raw': 'front/image'},
         )  # fmt: skip
     four.wait_for_status(SolverStatistics.NO_GOAL)
-    heard = four.client.get_subscriptions_info_by_topic
-    assert not heard(f'{four.namespace}/front/image')
-    assert len(heard(f'{four.namespace}/front/image/compressed')) == 1
+    name, listeners = f'{four.namespace}/front/image', four.client.count_subscribers
+    four.wait_for(lambda: listeners(f'{name}/compressed') == 1, 'the controller to listen')
+    assert listeners(name) == 0
     four.place(*LEFT)
     result = four.drive(*RIGHT)
     assert result.code == Result.SUCCESS, result.reason
-    assert math.dist(four.position(), RIGHT) < NEAR
+    four.wait_for(lambda: math.dist(four.position(), RIGHT) < NEAR, 'the robot at the goal')
 
 
 def test_another_world_is_driven_in_the_layout_that_was_asked_for(four):

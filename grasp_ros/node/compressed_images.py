@@ -29,6 +29,12 @@ _MODES = ('L', 'RGB', 'RGBA')  # 8 bit grey, colours, colours and an alpha, as w
 _JPEG_QUALITY = 95  # the default of image_transport
 
 
+def topic(node) -> str:
+    """Where compressed images are: behind the name that `image_raw` is remapped to, as
+    image_transport has it."""
+    return f'{node.resolve_topic_name("image_raw")}/compressed'
+
+
 def to_rgb(message, *, height: int, width: int) -> np.ndarray:
     """The picture of a ``sensor_msgs/CompressedImage``: uint8 ``[height, width, 3]``, rgb.
 

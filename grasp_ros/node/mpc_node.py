@@ -29,7 +29,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from grasp_ros.errors import GraspError
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import messages, qos, tables
+from grasp_ros.node import images, messages, qos, tables
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.goals import Goal, GoalServer
 from grasp_ros.node.health import PARTS, Health, Level
@@ -203,15 +203,12 @@ class MpcNode(LifecycleNode):
 
         values = self._settings.values
         if values['image_transport'] == 'compressed':
-            from grasp_ros.node.compressed_images import to_rgb
+            from grasp_ros.node import compressed_images
 
-            # Behind the name that the raw topic is remapped to, as image_transport has it.
-            topic = f'{self.resolve_topic_name("image_raw")}/compressed'
-            kind = CompressedImage
+            kind, topic = CompressedImage, compressed_images.topic(self)
+            to_rgb = compressed_images.to_rgb
         else:
-            from grasp_ros.node.images import to_rgb
-
-            topic, kind = 'image_raw', Image
+            kind, topic, to_rgb = Image, 'image_raw', images.to_rgb
         controller = settings.build_controller(values)
         card = controller.model.card
         self._camera = Camera(

@@ -46,7 +46,7 @@ class SimNode(Node):
         self._image_publisher = self.create_publisher(
             Image, 'image_raw', qos_profile_sensor_data, **qos.publisher(self, 'image_raw')
         )
-        topic = f'{self.resolve_topic_name("image_raw")}/compressed'
+        topic = compressed_images.topic(self)
         self._compressed_publisher = self.create_publisher(
             CompressedImage, topic, qos_profile_sensor_data, **qos.publisher(self, topic)
         )
