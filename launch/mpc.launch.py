@@ -42,12 +42,28 @@ ARGUMENTS = [
         description='Where model and planner run: cpu, cuda, ...; empty = as in params_file.',
     ),
     DeclareLaunchArgument(
-        'image_topic', default_value='image_raw', description='Camera topic, sensor_msgs/Image.'
+        'image_topic',
+        default_value='image_raw',
+        description='Camera topic, sensor_msgs/Image; its name without /compressed.',
+    ),
+    DeclareLaunchArgument(
+        'image_transport',
+        default_value='',
+        choices=['', 'raw', 'compressed'],
+        description='raw, or compressed for sensor_msgs/CompressedImage on image_topic with '
+        '/compressed behind it; empty = as in params_file.',
     ),
     DeclareLaunchArgument(
         'command_topic',
         default_value='cmd_vel',
-        description='Topic that drives the robot, geometry_msgs/TwistStamped.',
+        description='Topic that drives the robot.',
+    ),
+    DeclareLaunchArgument(
+        'output_type',
+        default_value='',
+        choices=['', 'TwistStamped', 'Twist', 'Float64MultiArray'],
+        description='What is sent on command_topic; the embedded world takes TwistStamped; '
+        'empty = as in params_file.',
     ),
     DeclareLaunchArgument(
         'sim',
@@ -80,7 +96,11 @@ def start_nodes(context):
     mpc = {'autostart': value['autostart'] == 'true'}
     if value['device']:
         mpc['model.device'] = value['device']
+    if value['image_transport']:
+        mpc['image_transport'] = value['image_transport']
     gate = {'gate.start_enabled': True} if sim else {}
+    if value['output_type']:
+        gate['gate.output_type'] = value['output_type']
 
     def node(executable, parameters, **options):
         return Node(

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from grasp_ros.node import camera as module
-from grasp_ros.node import messages
+from grasp_ros.node import compressed_images, messages
 from grasp_ros.node.camera import FUTURE_SEC, MOST_REASONS, QUIET_SEC, Camera
 from grasp_ros.node.images import fill
 from grasp_ros.world_models.base import CameraSpec
@@ -101,6 +101,24 @@ def test_many_reasons_are_some_lines_not_many(bench):
         bench.pass_time(0.03)
         bench.take(step=7 + n)
     assert len(bench.lines) == MOST_REASONS and bench.camera.rejected == 100
+
+
+def test_compressed_images_are_frames_or_refused_counted_and_told_as_raw_ones_are(bench):
+    log = SimpleNamespace(info=bench.lines.append, warning=bench.lines.append)
+    camera = Camera(
+        CARD, now_ns=lambda: int(1e9 * bench.ros_sec), logger=log, to_rgb=compressed_images.to_rgb
+    )
+    image = CompressedImage()
+    compressed_images.fill(image, PICTURE, format='png')
+    frame = camera.take(image).frame
+    assert np.array_equal(frame.images['top'], PICTURE)
+    for n in (9, 20, 40):
+        bench.pass_time(0.03)
+        truncated = CompressedImage()
+        truncated.data.frombytes(image.data.tobytes()[:n])
+        assert camera.take(truncated) is None
+    assert camera.rejected == 3 and camera.reason.startswith('broken PNG')
+    assert all(line.startswith('image rejected: broken PNG') for line in bench.lines)
 
 
 @given(

@@ -15,6 +15,7 @@ from geometry_msgs.msg import TwistStamped
 from grasp_ros.msg import SolverStatistics
 from rclpy.utilities import get_rmw_implementation_identifier
 
+from grasp_ros.node.processes import NodeProcess
 from grasp_ros.reliability.rig import Result, Rig, RigError, open_client, speed
 
 LEFT, RIGHT = (0.25, 0.3), (0.75, 0.3)
@@ -190,6 +191,23 @@ def test_the_gate_scales_the_speed_while_it_runs(one):
         one.result(handle)
     finally:
         assert one.set_parameters('gate_node', gate__speed_scale=1.0) == ['']
+
+
+def test_compressed_pictures_under_another_name_lead_to_the_goal(four):
+    four.start('gate_node', gate__start_enabled=True)
+    for node in ('sim_node', 'mpc_node'):
+        four.processes[node] = NodeProcess(
+            node, log=four.folder / f'{node}.log', env=four.env, namespace=four.namespace,
+            parameters={'image_transport': 'compressed'}, remap={'image_raw': 'front/image'},
+        )  # fmt: skip
+    four.wait_for_status(SolverStatistics.NO_GOAL)
+    name, listeners = f'{four.namespace}/front/image', four.client.count_subscribers
+    four.wait_for(lambda: listeners(f'{name}/compressed') == 1, 'the controller to listen')
+    assert listeners(name) == 0
+    four.place(*LEFT)
+    result = four.drive(*RIGHT)
+    assert result.code == Result.SUCCESS, result.reason
+    four.wait_for(lambda: math.dist(four.position(), RIGHT) < NEAR, 'the robot at the goal')
 
 
 def test_another_world_is_driven_in_the_layout_that_was_asked_for(four):

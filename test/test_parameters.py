@@ -237,6 +237,13 @@ class TestAgainstTheModel:
         command = settings.twist_layout(named, card).command([0.1, 0.2])
         assert command == (0.1, 0.0, 0.0, 0.0, 0.0, 0.2)
 
+    def test_actions_are_scaled_to_the_units_of_the_twist(self, settings, card):
+        scaled = self.values(control__output_scales=[0.01, -2.0])
+        command = settings.twist_layout(scaled, card).command([10.0, 0.2])
+        assert command == pytest.approx((0.1, -0.4, 0.0, 0.0, 0.0, 0.0))
+        with pytest.raises(ConfigError, match='control.output_scales: 1 entries given'):
+            settings.twist_layout(self.values(control__output_scales=[2.0]), card)
+
     @pytest.mark.parametrize(
         ('names', 'reason'),
         [

@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = ROOT / 'config' / 'sros2_policy.xml'
 NODES = ('sim_node', 'gate_node', 'mpc_node')
+# By `image_transport` the controller listens to one of two topics; the policy allows both.
+CAMERA = {'raw': '/image_raw', 'compressed': '/image_raw/compressed'}
 # Modules that execute what they read, or that speak to the network past DDS.
 FORBIDDEN_MODULES = {
     'cloudpickle', 'code', 'dill', 'ftplib', 'http', 'httpx', 'joblib', 'marshal', 'pickle',
@@ -107,6 +109,15 @@ def allowed(node):
     return rules
 
 
+def needed(node, transport):
+    """What of that a node makes use of with an image transport."""
+    rules = allowed(node)
+    if node == 'mpc_node':
+        assert set(CAMERA.values()) <= rules['subscribe']
+        rules['subscribe'] -= {topic for name, topic in CAMERA.items() if name != transport}
+    return rules
+
+
 def used(client, node):
     """The same of a running node, from the graph."""
     kinds = {
@@ -118,7 +129,8 @@ def used(client, node):
     return {kind: {name for name, _ in names(node, '/')} for kind, names in kinds.items()}
 
 
-def test_the_policy_names_what_the_running_nodes_use_and_nothing_else(tmp_path):
+@pytest.mark.parametrize('transport', CAMERA)
+def test_the_policy_names_what_the_running_nodes_use_and_nothing_else(tmp_path, transport):
     reason = 'no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]'
     pytest.importorskip('grasp_ros.msg', reason=reason)
     pytest.importorskip('mujoco', reason='no embedded world: pip install .[sim]')
@@ -128,17 +140,22 @@ def test_the_policy_names_what_the_running_nodes_use_and_nothing_else(tmp_path):
         rig = Rig(client, '', tmp_path)
         try:
             for node in NODES:
-                rig.start(node, use_sim_time=True)  # with it they listen to /clock as well
+                # With simulated time they listen to /clock as well.
+                rig.start(node, use_sim_time=True, image_transport=transport)
             rig.wait_for(lambda: set(NODES) <= set(client.get_node_names()), 'the nodes')
             rig.wait_for(lambda: rig.state() == 'active', 'the controller')
             for node in NODES:
                 # Discovery brings one endpoint after the other.
-                rig.wait_for(lambda n=node: allowed(n) == used(client, n), f'{node} as allowed')
+                rig.wait_for(
+                    lambda n=node: needed(n, transport) == used(client, n), f'{node} as allowed'
+                )
         except RigError as error:
             differences = [
                 f'{node} may {rule}, against what it does: {sorted(names ^ does)}'
                 for node in NODES
-                for (rule, names), does in zip(allowed(node).items(), used(client, node).values())
+                for (rule, names), does in zip(
+                    needed(node, transport).items(), used(client, node).values()
+                )
                 if names != does
             ]
             raise AssertionError('\n'.join(differences)) from error

@@ -8,10 +8,12 @@ import math
 import time
 from collections.abc import Callable, Hashable
 
+import numpy as np
+
 from grasp_ros.control.history import Frame
 from grasp_ros.errors import ObservationError
-from grasp_ros.node import messages
-from grasp_ros.node.images import stamp_sec, to_rgb
+from grasp_ros.node import images, messages
+from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.worker import Arrival
 from grasp_ros.world_models.base import ModelCard
 
@@ -21,11 +23,12 @@ MOST_REASONS = 8  # that are logged until images are good again
 
 
 class Camera:
-    """The one camera of a model; costs microseconds a frame.
+    """The one camera of a model; costs microseconds a frame, and what `to_rgb` does.
 
     :param card: of the model
     :param now_ns: the ROS clock
     :param logger: of the node
+    :param to_rgb: makes pictures of messages, as :func:`grasp_ros.node.images.to_rgb` does
     :param on_set_back: called when the clock has been set back, before the frame is taken
     """
 
@@ -35,11 +38,13 @@ class Camera:
         *,
         now_ns: Callable[[], int],
         logger,
+        to_rgb: Callable[..., np.ndarray] = images.to_rgb,
         on_set_back: Callable[[], None] = lambda: None,
     ) -> None:
         self._name, self._spec = next(iter(card.cameras.items()))
         self._now_ns = now_ns
         self._logger = logger
+        self._to_rgb = to_rgb
         self._on_set_back = on_set_back
         self._newest_sec = -math.inf
         self._source: Hashable | None = None
@@ -55,14 +60,14 @@ class Camera:
         return self._reason
 
     def take(self, message, source: Hashable | None = None) -> Arrival | None:
-        """A ``sensor_msgs/Image`` as a frame; None, counted and logged, when it is none.
+        """An image message as a frame; None, counted and logged, when it is none.
 
         :param source: which publisher it came from, where known
         """
         arrived_sec, now_ns = time.monotonic(), self._now_ns()
         try:
             self._check_source(source, arrived_sec)
-            image = to_rgb(message, height=self._spec.height, width=self._spec.width)
+            image = self._to_rgb(message, height=self._spec.height, width=self._spec.width)
             stamp = message.header.stamp
             if math.isnan(stamp_sec(stamp)):
                 stamp = messages.to_time(now_ns)  # no stamp: the time of arrival has to do

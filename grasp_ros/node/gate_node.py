@@ -27,7 +27,7 @@ from std_srvs.srv import SetBool
 
 from grasp_ros.control.gate import Gate, GateConfig, GateOutput, GateReason, GateState
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import health, messages, qos, tables, transport
+from grasp_ros.node import health, messages, outputs, qos, tables, transport
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
@@ -47,12 +47,13 @@ class GateNode(Node):
         self._settings = ParameterServer(self, tables.GATE, check=_config, apply=self._apply)
         values = self._settings.values
         self._gate = Gate(_config(values), armed=values['gate.start_enabled'])
+        self._robot_output = outputs.make(values)
         self._frame_id = ''
         self._command_stamp = messages.to_time(0)
         self._shown: tuple[GateState, GateReason] | None = None
         self._status_sec = -math.inf
         self._command_publisher = self.create_publisher(
-            TwistStamped, 'cmd_vel', _NEWEST, **qos.publisher(self, 'cmd_vel')
+            self._robot_output.kind, 'cmd_vel', _NEWEST, **qos.publisher(self, 'cmd_vel')
         )
         self._status_publisher = self.create_publisher(
             GateStatus, 'gate_status', 10, **qos.publisher(self, 'gate_status')
@@ -106,7 +107,8 @@ class GateNode(Node):
 
     def _publish(self, output: GateOutput) -> None:
         now = self.get_clock().now().to_msg()
-        self._command_publisher.publish(messages.twist(output.command, now, self._frame_id))
+        message = self._robot_output.message(output.command, now, self._frame_id)
+        self._command_publisher.publish(message)
         changed = self._shown != (output.state, output.reason)
         if changed:
             self._shown = (output.state, output.reason)

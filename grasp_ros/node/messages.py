@@ -86,13 +86,14 @@ def publisher_of(info: Mapping[str, Any]) -> bytes | None:
 
 
 class TwistLayout:
-    """Which entry of an action goes to which field of a twist.
+    """Which entry of an action goes to which field of a twist, and times what.
 
     :param fields: one of :data:`TWIST_FIELDS` for each entry of the action
+    :param scales: for each entry of the action, from its unit to that of the twist
     :raises ConfigError: when a field does not exist or is named twice
     """
 
-    def __init__(self, fields: Sequence[str]) -> None:
+    def __init__(self, fields: Sequence[str], scales: Sequence[float]) -> None:
         for name in fields:
             if name not in TWIST_FIELDS:
                 raise ConfigError(
@@ -101,11 +102,13 @@ class TwistLayout:
                 )
         if len(set(fields)) != len(fields):
             raise ConfigError(f'two actions go to one field of the twist: {", ".join(fields)}')
-        self._index = [TWIST_FIELDS.index(name) for name in fields]
+        self._entries = [
+            (TWIST_FIELDS.index(name), scale) for name, scale in zip(fields, scales, strict=True)
+        ]
 
     def command(self, action: Sequence[float]) -> tuple[float, ...]:
         """The six numbers of the twist, linear then angular."""
         values = [0.0] * len(TWIST_FIELDS)
-        for index, value in zip(self._index, action, strict=True):
-            values[index] = float(value)
+        for (index, scale), value in zip(self._entries, action, strict=True):
+            values[index] = float(scale * value)
         return tuple(values)

@@ -25,11 +25,11 @@ from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from grasp_ros.errors import GraspError
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import messages, qos, tables
+from grasp_ros.node import images, messages, qos, tables
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.goals import Goal, GoalServer
 from grasp_ros.node.health import PARTS, Health, Level
@@ -64,8 +64,9 @@ class Sinks:
 
 
 class MpcNode(LifecycleNode):
-    """Subscribes ``image_raw`` and ``gate_status``; publishes ``action``, ``solver_statistics``,
-    ``plan`` and ``/diagnostics``; serves the action ``drive_to_goal_image``."""
+    """Subscribes ``image_raw``, or ``image_raw/compressed``, and ``gate_status``; publishes
+    ``action``, ``solver_statistics``, ``plan`` and ``/diagnostics``; serves the action
+    ``drive_to_goal_image``."""
 
     def __init__(self) -> None:
         super().__init__('mpc_node')
@@ -201,10 +202,21 @@ class MpcNode(LifecycleNode):
         from grasp_ros.node.reports import Publishers
 
         values = self._settings.values
+        if values['image_transport'] == 'compressed':
+            from grasp_ros.node import compressed_images
+
+            kind, topic = CompressedImage, compressed_images.topic(self)
+            to_rgb = compressed_images.to_rgb
+        else:
+            kind, topic, to_rgb = Image, 'image_raw', images.to_rgb
         controller = settings.build_controller(values)
         card = controller.model.card
         self._camera = Camera(
-            card, now_ns=self._now_ns, logger=self.get_logger(), on_set_back=self._start_over
+            card,
+            now_ns=self._now_ns,
+            logger=self.get_logger(),
+            to_rgb=to_rgb,
+            on_set_back=self._start_over,
         )
         self._outputs = Publishers(
             self,
@@ -217,11 +229,7 @@ class MpcNode(LifecycleNode):
             depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT
         )
         self._image_subscription = self.create_subscription(
-            Image,
-            'image_raw',
-            self._on_image,
-            newest,
-            **qos.subscription(self, 'image_raw'),
+            kind, topic, self._on_image, newest, **qos.subscription(self, topic)
         )
         self._controller = controller
 
@@ -244,7 +252,7 @@ class MpcNode(LifecycleNode):
             self.get_logger().error(f'the solver does not return after {_STOP_SEC} s')
         return stopped
 
-    def _on_image(self, message: Image, info: Mapping[str, Any]) -> None:
+    def _on_image(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
         worker = self._worker
         if worker is None:
             return

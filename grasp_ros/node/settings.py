@@ -115,13 +115,15 @@ def control_period_sec(values: Mapping[str, Any], card: ModelCard) -> float:
 
 
 def twist_layout(values: Mapping[str, Any], card: ModelCard) -> TwistLayout:
-    """Which action goes to which field of the twist.
+    """Which action goes to which field of the twist, and times what.
 
     :raises ConfigError: when names or their number do not fit
     """
     names = values['control.output_fields'] or [action.name for action in card.actions]
     _check_length('control.output_fields', names, card)
-    return TwistLayout(names)
+    scales = values['control.output_scales'] or [1.0] * card.action_size
+    _check_length('control.output_scales', scales, card)
+    return TwistLayout(names, scales)
 
 
 def build_controller(values: Mapping[str, Any]) -> Controller:

@@ -16,9 +16,9 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from grasp_ros.node import images, messages, qos, tables
+from grasp_ros.node import compressed_images, images, messages, qos, tables
 from grasp_ros.node.parameter_server import ParameterServer
 from grasp_ros.sim.world import DiscWorld, WorldInputError
 from grasp_ros.sim.worlds import LAYOUTS, make
@@ -30,8 +30,8 @@ _LONGEST_STEP_SEC = 0.2  # a stalled process does not make up for the time it wa
 
 
 class SimNode(Node):
-    """Publishes ``image_raw``, ``camera_info``, ``ground_truth/pose``, ``ground_truth/velocity``;
-    subscribes ``cmd_vel``."""
+    """Publishes ``image_raw``, ``image_raw/compressed``, ``camera_info``, ``ground_truth/pose``,
+    ``ground_truth/velocity``; subscribes ``cmd_vel``."""
 
     def __init__(self) -> None:
         super().__init__('sim_node')
@@ -45,6 +45,10 @@ class SimNode(Node):
         self._camera_info = _camera_info(self._world)
         self._image_publisher = self.create_publisher(
             Image, 'image_raw', qos_profile_sensor_data, **qos.publisher(self, 'image_raw')
+        )
+        topic = compressed_images.topic(self)
+        self._compressed_publisher = self.create_publisher(
+            CompressedImage, topic, qos_profile_sensor_data, **qos.publisher(self, topic)
         )
         self._info_publisher = self.create_publisher(
             CameraInfo, 'camera_info', qos_profile_sensor_data,
@@ -71,6 +75,10 @@ class SimNode(Node):
         """Publish a picture, stamped with the present time."""
         self._image_publisher.publish(image)
 
+    def send_compressed(self, image: CompressedImage) -> None:
+        """Publish the same as a JPEG or PNG."""
+        self._compressed_publisher.publish(image)
+
     def _on_frame(self) -> None:
         self._advance()
         stamp = self.get_clock().now().to_msg()
@@ -78,7 +86,14 @@ class SimNode(Node):
         image = Image()
         image.header.stamp = stamp
         image.header.frame_id = CAMERA_FRAME
-        images.fill(image, self._world.render())
+        picture = self._world.render()
+        images.fill(image, picture)
+        if self._compressed_publisher.get_subscription_count():
+            compressed = CompressedImage(header=image.header)
+            compressed_images.fill(
+                compressed, picture, format=self._settings['sim.compressed_format']
+            )
+            self.send_compressed(compressed)
         self.send_image(image)
         self._camera_info.header.stamp = stamp
         self._info_publisher.publish(self._camera_info)

@@ -21,6 +21,12 @@ MPC = (
         meaning='Frame in which the action is meant, for the headers.',
     ),
     Parameter(
+        'image_transport', 'string', 'raw', choices=('raw', 'compressed'), changes='start',
+        meaning='What the camera is heard on: `raw` = `image_raw`, `compressed` = '
+        '`image_raw/compressed`, JPEG or PNG; where `image_raw` is remapped, `/compressed` '
+        'follows the other name.',
+    ),
+    Parameter(
         'model.path', 'string', 'two_rooms', changes='configure',
         meaning='World model: the name of a shipped one, or a folder with `card.json` and '
         '`model.safetensors`.',
@@ -113,6 +119,11 @@ MPC = (
         "= the action names of the model's card.",
     ),
     Parameter(
+        'control.output_scales', 'double[]', [], low=-HUGE, high=HUGE, changes='configure',
+        meaning="Factor on each action in the twist, from the card's unit to m/s or rad/s, or its "
+        'sign; empty = 1.',
+    ),
+    Parameter(
         'goal.tolerance', 'double', 0.0, low=0.0, high=HUGE,
         meaning='Latent distance under which the robot counts as being at the goal; 0 = the '
         "card's calibrated one.",
@@ -187,6 +198,21 @@ GATE = (
         'gate.angular_deceleration', 'double', 0.0, unit='rad/s^2', low=0.0, high=1000.0,
         meaning='Angular deceleration of a stop; 0 = zero velocity at once.',
     ),
+    Parameter(
+        'gate.output_type', 'string', 'TwistStamped', changes='start',
+        choices=('TwistStamped', 'Twist', 'Float64MultiArray'),
+        meaning='What the robot is sent on `cmd_vel`; the safe command is zero in each.',
+    ),
+    Parameter(
+        'gate.output_fields', 'string[]', [], changes='start',
+        meaning='Float64MultiArray: field of the twist, `linear.x` to `angular.z`, that each of '
+        'its numbers is; empty = all six.',
+    ),
+    Parameter(
+        'gate.output_scales', 'double[]', [], low=-HUGE, high=HUGE, changes='start',
+        meaning='Float64MultiArray: factor on each of its numbers, behind all limits, which are '
+        "in the twist's units; empty = 1.",
+    ),
 )  # fmt: skip
 
 SIM = (
@@ -207,6 +233,11 @@ SIM = (
     Parameter(
         'sim.image_size', 'integer', 64, unit='pixels', low=16, high=1024, changes='start',
         meaning='Width and height of the picture.',
+    ),
+    Parameter(
+        'sim.compressed_format', 'string', 'png', choices=('jpeg', 'png'),
+        meaning='What is sent on `image_raw/compressed`, if someone listens. The shipped models '
+        'were not trained on JPEG.',
     ),
     Parameter(
         'sim.command_timeout_sec', 'double', 0.5, unit='s', low=0.01, high=10.0,

@@ -28,6 +28,11 @@ def _gate(name: str, **parameters) -> Part:
 # Name of a robot, which is its namespace too -> its nodes.
 ROBOTS: dict[str, tuple[Part, ...]] = {
     'robot': (Part('sim_node', WORLD), _gate('robot'), Part('mpc_node')),
+    'compressed': (
+        Part('sim_node', WORLD),
+        _gate('compressed'),
+        Part('mpc_node', parameters={'image_transport': 'compressed'}),
+    ),
     # A controller whose solver and model can be made to fail; the others run the product's own.
     # It solves after the frame, so that there is something to be in the middle of.
     'solver': (

@@ -5,6 +5,7 @@
 from grasp_ros.reliability import (  # noqa: F401
     camera_faults,
     clock_faults,
+    compression_faults,
     gate_faults,
     goal_faults,
     model_faults,

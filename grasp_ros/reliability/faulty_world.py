@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from grasp_ros.node import images, messages
 from grasp_ros.node.sim_node import SimNode
+from grasp_ros.reliability import faulty_compression
 
 CLOCK_PERIOD_SEC = 0.01
 FLOOD_PERIOD_SEC = 0.001
@@ -153,8 +154,10 @@ CLOCKS = ('runs', 'fast', 'stands', 'forward', 'reset')
 class FaultyWorld(SimNode):
     """``sim_node`` with the parameters `fault` and `clock`.
 
-    `fault` is empty, ``flood`` or a name out of :data:`FAULTS`. `clock` is one of :data:`CLOCKS`
-    and works with ``use_sim_time`` alone: ``forward`` jumps by a minute, ``reset`` starts anew.
+    `fault` is empty, ``flood``, a name out of :data:`FAULTS`, or one out of
+    :data:`faulty_compression.FAULTS`, which leaves the raw images as they are. `clock` is
+    one of :data:`CLOCKS` and works with ``use_sim_time`` alone: ``forward`` jumps by a minute,
+    ``reset`` starts anew.
     """
 
     def __init__(self) -> None:
@@ -184,9 +187,17 @@ class FaultyWorld(SimNode):
         if self._clock_mode == 'stands':
             return  # a simulator that pauses draws nothing
         self._newest = image
-        if self._fault != FLOOD:
-            for spoilt in self._camera.spoil(self._fault, image):
+        fault = '' if self._fault in faulty_compression.FAULTS else self._fault
+        if fault != FLOOD:
+            for spoilt in self._camera.spoil(fault, image):
                 super().send_image(spoilt)
+
+    def send_compressed(self, image: CompressedImage) -> None:
+        """Publish what the fault makes of a compressed picture."""
+        spoil = faulty_compression.FAULTS.get(self._fault)
+        if spoil is not None:
+            _with_data(image, spoil(image.data.tobytes()))
+        super().send_compressed(image)
 
     def _send_again(self) -> None:
         if self._newest is not None:
@@ -227,7 +238,7 @@ def _pixels(image: Image) -> np.ndarray:
     return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
 
 
-def _with_data(image: Image, data: bytes) -> Image:
+def _with_data(image: Image | CompressedImage, data: bytes) -> Image | CompressedImage:
     del image.data[:]
     image.data.frombytes(data)
     return image

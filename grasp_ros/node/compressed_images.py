@@ -1,0 +1,99 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""JPEG and PNG in ROS messages to numpy, strictly: what does not fit is refused with the reason.
+
+Beside :mod:`grasp_ros.node.images`, for the gate has no need of Pillow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from grasp_ros.errors import ObservationError
+
+# First bytes -> who reads such a file. Not PIL.Image.open: it warns of large pictures, or raises,
+# before anybody can ask for their size.
+_READERS: dict[bytes, type[ImageFile]] = {
+    b'\xff\xd8\xff': JpegImageFile,
+    b'\x89PNG\r\n\x1a\n': PngImageFile,
+}
+_MODES = ('L', 'RGB', 'RGBA')  # 8 bit grey, colours, colours and an alpha, as with raw images
+_JPEG_QUALITY = 95  # the default of image_transport
+
+
+def topic(node) -> str:
+    """Where compressed images are: behind the name that `image_raw` is remapped to, as
+    image_transport has it."""
+    return f'{node.resolve_topic_name("image_raw")}/compressed'
+
+
+def to_rgb(message, *, height: int, width: int) -> np.ndarray:
+    """The picture of a ``sensor_msgs/CompressedImage``: uint8 ``[height, width, 3]``, rgb.
+
+    What it is, its first bytes tell; drivers agree on nothing in ``format``. Its size is read from
+    the header before a pixel is decoded, so that a small file cannot become a huge picture. A PNG
+    has checksums, and all of them are checked. A JPEG has none: damage that can be decoded gives
+    a wrong picture.
+
+    :param message: a JPEG or PNG, grey or with colours, with an alpha or without
+    :param height: pixels that the picture must have
+    :param width: likewise
+    :raises ObservationError: naming what is wrong with the message
+    """
+    data = message.data.tobytes()
+    reader = next((r for magic, r in _READERS.items() if data.startswith(magic)), None)
+    if reader is None:
+        raise ObservationError(
+            f'compressed image of format "{message.format}" is neither a JPEG nor a PNG'
+        )
+    with _refusing_what_breaks(reader.format):
+        picture = reader(io.BytesIO(data))
+        if picture.size != (width, height):
+            raise ObservationError(
+                f'{reader.format} of {picture.width}x{picture.height} pixels, the model needs '
+                f'{width}x{height}: resize it before, e.g. with image_proc'
+            )
+        if picture.mode not in _MODES:
+            raise ObservationError(
+                f'{reader.format} of mode "{picture.mode}" is not among {", ".join(_MODES)}'
+            )
+        # Pixels with a flipped bit may decode without an error; the checksums tell. What has been
+        # verified cannot be decoded any more.
+        picture.verify()
+        return np.asarray(reader(io.BytesIO(data)).convert('RGB'))
+
+
+def fill(message, picture: np.ndarray, *, format: str) -> None:
+    """Write a picture into a ``sensor_msgs/CompressedImage``; header and stamp are left alone.
+
+    :param picture: uint8 ``[height, width, 3]``, rgb
+    :param format: ``jpeg`` or ``png``
+    """
+    file = io.BytesIO()
+    options = {'quality': _JPEG_QUALITY} if format == 'jpeg' else {}
+    Image.fromarray(np.ascontiguousarray(picture)).save(file, format, **options)
+    message.format = f'rgb8; {format} compressed bgr8'  # the words of image_transport
+    # Assigning an array to `data` is slow: every byte is checked. This copies the memory.
+    del message.data[:]
+    message.data.frombytes(file.getbuffer())
+
+
+@contextlib.contextmanager
+def _refusing_what_breaks(kind: str) -> Iterator[None]:
+    """Pillow raises whatever it stumbles over in broken data; a node must survive all of it."""
+    try:
+        yield
+    except ObservationError:
+        raise
+    except Exception as error:
+        # Behind the bracket stand numbers that differ from image to image, and each reason is a
+        # line in the log.
+        raise ObservationError(f'broken {kind}: {str(error).partition(" (")[0]}') from error
