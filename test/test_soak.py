@@ -17,6 +17,7 @@ pytest.importorskip('mujoco', reason='no embedded world: pip install .[sim]')
 from grasp_ros.errors import ConfigError
 from grasp_ros.reliability import bare_timer, soak_report
 from grasp_ros.reliability.page import write_part
+from grasp_ros.reliability.rig import Heard
 from grasp_ros.reliability.soak_record import Event, Record, TickTimes
 
 PERIOD_SEC, DEADLINE_SEC, MINUTES = 0.1, 0.06, 20
@@ -48,6 +49,17 @@ def verdicts(record, timer):
     text = soak_report.markdown(numbers, bars, heading='a run')
     assert json.dumps(numbers, allow_nan=False) and all(bar.promise in text for bar in bars)
     return [bar.kept for bar in bars]
+
+
+def test_what_is_heard_after_the_oldest_was_forgotten_is_still_new():
+    heard = Heard()
+    for message in range(heard.maxlen + 7):
+        heard.append(message)
+    looked_at = heard.total
+    assert heard.since(looked_at) == [] and heard.since(0) == list(heard)
+    heard.append('a')
+    heard.append('b')
+    assert heard.since(looked_at) == ['a', 'b']
 
 
 def test_a_run_without_a_fault_keeps_all_promises():

@@ -63,7 +63,8 @@ def controller(robot: Robot) -> Iterator[Controller]:
     """A controller that drives; what it sends passes the gate."""
     with robot.publishing(TwistStamped, 'action', _NEWEST) as publisher:
         sender = Controller(robot, publisher)
-        timer = robot.client.create_timer(SEND_SEC, sender.send)
+        # Not the bound method: an executor may hand it a TimerInfo as the command.
+        timer = robot.client.create_timer(SEND_SEC, lambda: sender.send())
         try:
             robot.first('cmd_vel', moves, after_sec=robot.now_sec(), what='motion')
             robot.gate(GateStatus.REASON_NONE)

@@ -14,6 +14,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,23 @@ def open_client(name: str = 'tester') -> Iterator[Node]:
             node.destroy_node()
 
 
+class Heard(deque):
+    """The newest messages of a topic, and how many there ever were."""
+
+    def __init__(self) -> None:
+        super().__init__(maxlen=5000)
+        self.total = 0
+
+    def append(self, message: Any) -> None:
+        super().append(message)
+        self.total += 1
+
+    def since(self, total: int) -> list[Any]:
+        """What came after so many messages, as far as it is still kept."""
+        first = len(self) - (self.total - total)
+        return list(islice(self, max(first, 0), None))
+
+
 class Rig:
     """The nodes of one robot and what was heard of them. For one thread.
 
@@ -91,7 +109,7 @@ class Rig:
         self.folder = Path(folder)
         self.env = environment() | env
         self.processes: dict[str, NodeProcess] = {}
-        self.heard: dict[str, deque] = defaultdict(lambda: deque(maxlen=5000))
+        self.heard: dict[str, Heard] = defaultdict(Heard)
         self._clients: dict[str, Any] = {}
         self._goals = ActionClient(client, DriveToGoalImage, f'{namespace}/drive_to_goal_image')
         # rclpy asks a callback for its signature, which deque.append has not.

@@ -235,15 +235,13 @@ class Robot(Rig):
 
         :param after_sec: ROS time
         """
-        heard, n = self.heard[topic], 0
+        heard, looked_at = self.heard[topic], 0
 
         def found() -> Any:
-            nonlocal n
-            while n < len(heard):
-                message, n = heard[n], n + 1
-                if at_sec(message) > after_sec and condition(message):
-                    return message
-            return None
+            nonlocal looked_at
+            news, looked_at = heard.since(looked_at), heard.total
+            wanted = (m for m in news if at_sec(m) > after_sec and condition(m))
+            return next(wanted, None)
 
         return self.wait_for(found, what or f'a message on {topic}', limit_sec)
 
@@ -349,7 +347,9 @@ class Robot(Rig):
 
     def _hear_diagnostics(self, message: DiagnosticArray) -> None:
         own = f'{self.namespace}/'
-        self.heard['diagnostics'] += [s for s in message.status if s.name.startswith(own)]
+        for status in message.status:
+            if status.name.startswith(own):
+                self.heard['diagnostics'].append(status)
 
     def _normal(self, node: str, name: str) -> Any:
         name = name.replace('__', '.')
