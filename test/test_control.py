@@ -319,11 +319,29 @@ def test_a_solve_that_follows_its_frame_leaves_time_to_prepare_the_next_one():
             return solve(problem, warm_start, deadline)
 
         controller.planner.solve = watched
-        drive(controller, tiny_world.Plant((0.2, 0.3)), 5)  # three solves, none prepared
+        drive(controller, tiny_world.Plant((0.2, 0.3)), 9)  # five model steps, none prepared
         return found
 
-    assert budgets('after_frame') == [60, 60, 60]
-    assert budgets('ahead') == [60, 20, 20]
+    assert budgets('after_frame') == [60, 60, 60, 60, 60]
+    assert budgets('ahead') == [60, 20, 20]  # the plan is kept in between
+
+
+def test_where_nothing_was_prepared_the_plan_is_kept_once():
+    controller = make_controller(config=ControllerConfig(schedule='ahead', deadline_sec=60.0))
+    first, _, kept, _, solved = drive(controller, tiny_world.Plant((0.2, 0.3)), 5)
+    assert [tick.iterations > 0 for tick in (first, kept, solved)] == [True, False, True]
+    assert kept.status is TickStatus.SOLVED and kept.plan.cost <= first.plan.cost
+    # The rest of the last plan, or the iterate that its solve ended with, whichever is better.
+    shifted = [plan[1:] for plan in (first.plan.actions, first.plan.iterate_actions)]
+    assert any(torch.equal(kept.plan.actions[:-1], actions) for actions in shifted)
+    controller.prepare()
+    assert controller._prepared.feedback.plan.iterations > 0  # it goes on from what was kept
+
+
+def test_without_a_deadline_no_plan_is_kept():
+    controller = make_controller(config=ControllerConfig(schedule='ahead', deadline_sec=0.0))
+    ticks = drive(controller, tiny_world.Plant((0.2, 0.3)), 5)
+    assert all(tick.iterations for tick in ticks[::2])
 
 
 @pytest.mark.parametrize('change', ['lost frame', 'goal', 'limits', 'planner'])

@@ -8,7 +8,9 @@ that really elapsed. Its first block, k commands, is sent in order. There are tw
 - ``after_frame``: encode the frame, solve, send. Image to action takes as long as a solve.
 - ``ahead``, the default: solve between two frames, from the latent that the model predicts for
   the next one (preparation); when the frame is there, correct the first action alone (feedback).
-  Where no preparation fits the frame that came, as after a lost one, the solve follows the frame.
+  Where no preparation fits the frame that came, as after a lost one, the last plan goes on without
+  a solve, once and where there is a deadline, so that there is time to prepare the next one; else
+  the solve follows the frame.
 
 A plan begins where its first action takes effect: the latent is rolled forward over the latency
 with the commands that were sent before (:mod:`grasp_ros.control.latency`).
@@ -47,11 +49,12 @@ from grasp_ros.planners.base import (
     WarmStart,
 )
 from grasp_ros.planners.feedback import Feedback
+from grasp_ros.planners.rollout import kept_plan
 from grasp_ros.world_models.base import WorldModel
 
 # Of the deadline, for a solve that follows its frame in schedule `ahead` because nothing that fits
-# was prepared. Were it to take all of it, no time would be left to prepare the next one, which
-# would follow its frame for that, and so on.
+# was prepared, twice in a row. Were it to take all of it, no time would be left to prepare the
+# next one, which would follow its frame for that, and so on.
 CATCH_UP = 1 / 3
 
 
@@ -102,6 +105,7 @@ class Controller:
         self._history = History(self.model.card, self.safe_action)
         self._timeline = Timeline(self.model.card.control_period_sec)
         self._sent_step = 0.0
+        self._has_kept = False
         self._last_command = self.safe_action
         self._goal_distance: float | None = None
         self._sight = Sight(self.model)
@@ -272,7 +276,10 @@ class Controller:
             tick = self._go_on('')
             tick = replace(tick, status=TickStatus.IN_BLOCK)
         else:
-            tick = self._feedback() or self._solve(started_sec, timing and timing.effort)
+            tick = self._feedback()
+            kept = None if tick else self._keep()
+            self._has_kept = kept is not None
+            tick = tick or kept or self._solve(started_sec, timing and timing.effort)
         total_sec = self._clock() - started_sec
         deadline_sec = self.config.deadline_sec
         return replace(
@@ -345,6 +352,27 @@ class Controller:
         except SolveError:
             return None
         return self._send(plan, ahead, prepared.shift_steps, prepare_sec=prepared.duration_sec)
+
+    def _keep(self) -> Tick | None:
+        """The last plan from what is seen now, without a solve, where one would be late.
+
+        None where there is none, where there is no deadline, and the second time in a row.
+        """
+        config = self.config
+        if config.schedule != 'ahead' or not config.deadline_sec or self._has_kept:
+            return None
+        warm_start, shift_steps = self._warm_start(self._timeline.begins)
+        if warm_start is None:
+            return None
+        ahead = self._look_ahead()
+        try:
+            plan = kept_plan(
+                self.model, self._problem(ahead), warm_start,
+                running_weight=self._course.plan.branches.running_weight,
+            )  # fmt: skip
+        except SolveError:
+            return None  # the solve reports it, if it fails as well
+        return self._send(plan, ahead, shift_steps)
 
     def _solve(self, started_sec: float, effort: Effort | None) -> Tick:
         warm_start, shift_steps = self._warm_start(self._timeline.begins)

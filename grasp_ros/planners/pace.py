@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ T = TypeVar('T')
 
 # Solves without the dear work, before it is tried again in spite of what it cost last.
 _FIRST_PATIENCE, _LAST_PATIENCE = 10, 1000
+_REMEMBERED = 10  # ends of solves
 
 
 class Pace:
@@ -21,14 +23,15 @@ class Pace:
 
     ``done``, ``syncs`` and ``stopped`` say of the last solve what
     :class:`~grasp_ros.planners.base.Plan` says of them. From one solve to the next it carries what
-    the end (the rollout of the answer) and the dear work aside cost, and nothing else. While such
-    a cost is not known, half of the time is kept for it.
+    the end (the rollout of the answer) cost at most of late, so that a busy machine is reckoned
+    with, and what the dear work aside cost, and nothing else. While such a cost is not known, half
+    of the time is kept for it.
     """
 
     def __init__(self) -> None:
         self.done = self.syncs = 0
         self.stopped = ''
-        self._closing_sec: float | None = None
+        self._closings_sec: deque[float] = deque(maxlen=_REMEMBERED)
         self._aside_sec: float | None = None
         self._aside_now_sec = self._unknown_sec = 0.0
         self._has_time_aside = True
@@ -84,18 +87,18 @@ class Pace:
         """Run the end of a solve and remember its cost."""
         started_sec = deadline.now()
         result = answer()
-        self._closing_sec = deadline.now() - started_sec
+        self._closings_sec.append(deadline.now() - started_sec)
         return result
 
     @property
     def _reserve_sec(self) -> float:
-        return self._unknown_sec if self._closing_sec is None else self._closing_sec
+        return max(self._closings_sec, default=self._unknown_sec)
 
     def _fits_aside(self, deadline: Deadline) -> bool:
         if deadline.replayed is not None:
             return self.syncs < deadline.replayed.syncs
         if self._aside_sec is None:
-            needed_sec = self._unknown_sec + (self._closing_sec or 0.0)
+            needed_sec = self._unknown_sec + max(self._closings_sec, default=0.0)
         else:
             needed_sec = self._aside_sec + self._reserve_sec
         if deadline.allows(needed_sec):

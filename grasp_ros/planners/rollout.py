@@ -41,6 +41,22 @@ def plan_cost(model: WorldModel, goal: Tensor, latents: Tensor, running_weight: 
     return costs[:, -1] + running_weight * costs.mean(dim=1)
 
 
+@torch.no_grad()
+def kept_plan(
+    model: WorldModel, problem: Problem, warm_start: WarmStart, *, running_weight: float
+) -> Plan:
+    """The best plan of a warm start as it is: :func:`best_plan` without a solve before it.
+
+    :raises NotFiniteError: when no candidate has a finite cost
+    """
+    actions = problem.limits.project(warm_start.actions.unsqueeze(0), problem.previous_action)
+    states = None if warm_start.states is None else warm_start.states.unsqueeze(0)
+    return best_plan(
+        model, problem, actions, states, warm_start,
+        earlier=[], running_weight=running_weight, iterations=0, stopped='deadline',
+    )  # fmt: skip
+
+
 def best_plan(
     model: WorldModel,
     problem: Problem,
