@@ -21,6 +21,7 @@ COMMANDS = {
         "Write limits on what is unforeseen into a model's card.",
     ),
     'demo': ('grasp_ros.node.demo:command', 'Drive to goals in the embedded world, over ROS 2.'),
+    'doctor': ('grasp_ros.node.doctor:command', 'Tell what is installed and what does not work.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
     'faults': ('grasp_ros.reliability.command:command', 'Do to the nodes all that can go wrong.'),
     'soak': (
