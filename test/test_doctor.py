@@ -3,6 +3,7 @@
 """``grasp-ros doctor``: well where all is well, and the cure where it is not."""
 
 import importlib.metadata
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -17,11 +18,13 @@ VALUES, GATE = (parameters.defaults(tables.TABLES[node]) for node in ('mpc_node'
 
 
 def test_all_is_well_here():
+    before = dict(os.environ)
     result = CliRunner().invoke(doctor.command)
     assert result.exit_code == 0, result.output
     for line in ('rclpy of', 'another process was heard', 'image to action', 'contradict'):
         assert line in result.output
     assert 'fail' not in result.output
+    assert dict(os.environ) == before  # what it finds is what the user's own nodes would
 
 
 @pytest.mark.parametrize(

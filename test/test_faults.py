@@ -189,6 +189,15 @@ def test_robots_side_by_side_share_the_runs(tmp_path):
     assert entry['held'] == len(entry['runs']) == 3
 
 
+def test_a_slip_in_a_scenario_is_a_run_that_did_not_hold():
+    def slip(robot):
+        return [][0]
+
+    nobody = Nobody()
+    outcome = run_once(replace(reacting(), run=slip), nobody)
+    assert not outcome.held and 'IndexError' in outcome.problem and nobody.discarded
+
+
 @pytest.mark.parametrize(('held', 'code'), [(True, 0), (False, 1)])
 def test_the_command_counts_what_held_and_writes_it_down(monkeypatch, tmp_path, held, code):
     outcome = Outcome(held, reaction_sec=0.25 if held else math.nan, commands=9, seen=('log',))

@@ -63,6 +63,13 @@ def test_a_solve_is_over_in_time_when_its_first_iteration_is_the_longest(costs, 
     assert left <= costs[0] + end + 1e-6
 
 
+def test_one_dear_end_of_late_is_reckoned_with_and_forgotten_in_time():
+    work = Work()
+    work.solve(30.0, every=0, end=9.0)
+    done = [work.solve(15.0, every=0, end=1.0)[0] for _ in range(12)]
+    assert done[:10] == [5] * 9 + [done[9]] and done[0] < done[-1] == 13
+
+
 def test_what_an_accident_made_dear_is_tried_again_and_a_true_price_ever_more_rarely():
     work = Work()
     work.solve(100.0, sync=45.0)

@@ -27,6 +27,7 @@ from grasp_ros.node import tables
 from grasp_ros.node.processes import NodeProcess, environment, is_from_pip
 
 NAMESPACE = '/grasp_ros_doctor'
+RANGE = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
 HEARD_SEC = 15.0  # discovery mostly takes milliseconds, now and then seconds
 TICKS = 20
 BUILD = "GRASP_ROS_MESSAGES=1 pip install '.[ros]' in the source folder, or colcon build"
@@ -98,7 +99,7 @@ def ros(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     text = (
         f'rclpy of {source}, {get_rmw_implementation_identifier()}, '
         f'domain {environ.get("ROS_DOMAIN_ID", "0")}, '
-        f'range {environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")}'
+        f'range {environ.get(RANGE, "SUBNET")}'
     )
     if pip and distribution:
         yield Finding(
@@ -119,8 +120,8 @@ def discovery() -> Iterator[Finding]:
 
     from grasp_ros.msg import GateStatus
 
-    env = environment()
-    os.environ.update(env)
+    # What is tried is the range that the user's own nodes have, not that of a demo.
+    env = environment() | {RANGE: os.environ.get(RANGE, 'SUBNET')}
     heard: list[GateStatus] = []
     with tempfile.TemporaryDirectory() as folder, rclpy.init():
         node = rclpy.create_node('doctor', namespace=NAMESPACE)
