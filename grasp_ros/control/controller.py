@@ -52,9 +52,10 @@ from grasp_ros.planners.feedback import Feedback
 from grasp_ros.planners.rollout import kept_plan
 from grasp_ros.world_models.base import WorldModel
 
-# Of the deadline, for a solve that follows its frame in schedule `ahead` because nothing that fits
-# was prepared, twice in a row. Were it to take all of it, no time would be left to prepare the
-# next one, which would follow its frame for that, and so on.
+# Of the deadline, for a solve that follows its frame in schedule `ahead`: the first of a goal, and
+# where nothing that fits was prepared twice in a row. Were it to take all of it, it would be late
+# on a busy machine, and no time would be left to prepare the next one, which would follow its
+# frame for that, and so on.
 CATCH_UP = 1 / 3
 
 
@@ -378,8 +379,7 @@ class Controller:
         warm_start, shift_steps = self._warm_start(self._timeline.begins)
         expires_sec = None
         if self.config.deadline_sec:
-            is_late = self.config.schedule == 'ahead' and warm_start is not None
-            share = CATCH_UP if is_late else 1.0
+            share = CATCH_UP if self.config.schedule == 'ahead' else 1.0
             expires_sec = started_sec + share * self.config.deadline_sec
         deadline = Deadline(expires_sec, clock=self._clock, replayed=effort)
         ahead = self._look_ahead()
