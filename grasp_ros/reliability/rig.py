@@ -43,6 +43,7 @@ except ImportError:  # Jazzy
 
 LIMIT_SEC = 30.0  # for anything; only what fails waits that long
 RETRY_SEC = 2.0
+_MOST_WAITING = 1000  # events of all entities, after the nodes have stopped
 TOPICS = {
     'action': TwistStamped,
     'solver_statistics': SolverStatistics,
@@ -141,6 +142,7 @@ class Rig:
         """Stop all nodes, and listen no more."""
         for process in reversed(self.processes.values()):
             process.stop()
+        self._take_what_came()
         for subscription in self._subscriptions:
             self.client.destroy_subscription(subscription)
         for client in self._clients.values():
@@ -278,6 +280,15 @@ class Rig:
         """Where the robot is, m, by the next ground truth."""
         position = self.wait_for_next('ground_truth/pose').pose.position
         return position.x, position.y
+
+    def _take_what_came(self) -> None:
+        """Leave nothing in the executor's queue.
+
+        EventsExecutor crashes on a message that waits behind news of other entities, and whose
+        subscription is gone by then.
+        """
+        for _ in range(_MOST_WAITING):
+            self.client.executor.spin_once(timeout_sec=0.0)
 
     def _hear(self, topic: str, message: Any) -> None:
         self.heard[topic].append(message)
