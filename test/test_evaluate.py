@@ -4,10 +4,13 @@
 
 import json
 import math
+from colorsys import rgb_to_hsv
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from grasp_ros.training.camera import SHIFTS, Camera
 from grasp_ros.training.evaluate import command, compare
 from grasp_ros.training.statistics import rate
 from grasp_ros.training.tasks import HELD_OUT_EVERY, episode_tasks, make_world
@@ -60,6 +63,35 @@ def test_a_robot_that_follows_late_holds_its_goal_with_compensation_alone(report
         held[option] = json.loads(file.read_text())['held']['rate']
     assert held['--latency-compensation'] >= 0.75
     assert held['--no-latency-compensation'] <= 0.25
+
+
+def test_a_camera_that_sees_otherwise_sees_the_goal_so_too():
+    world = make_world('two_rooms')
+    world.reset(options={'start': (0.3, 0.4)})
+    seen = {name: Camera(world, None, (0, 0), name) for name in ('', *SHIFTS)}
+    pictures = {name: camera.picture(0).astype(int) for name, camera in seen.items()}
+    plain = pictures['']
+    for name, camera in seen.items():
+        assert (camera.picture_at((0.3, 0.4)) == pictures[name]).all()
+    assert np.abs(pictures['darker'] - 0.8 * plain).max() <= 1
+    assert np.abs(pictures['brighter'] - np.minimum(1.2 * plain, 255)).max() <= 1
+    assert (pictures['left'][:, :-2] == plain[:, 2:]).all()
+    assert (pictures['right'][:, 2:] == plain[:, :-2]).all()
+    assert (pictures['up'][:-2] == plain[2:]).all()
+    assert (pictures['down'][2:] == plain[:-2]).all()
+    assert np.abs(np.diff(pictures['blurred'], axis=0)).sum() < (
+        0.7 * np.abs(np.diff(plain, axis=0)).sum()
+    )
+    row, column = np.unravel_index((plain[..., 0] - plain[..., 2]).argmax(), plain.shape[:2])
+    hues = {n: 360 * rgb_to_hsv(*pictures[n][row, column] / 255)[0] for n in ('', *SHIFTS)}
+    assert hues['hue+10'] - hues[''] == pytest.approx(10, abs=2)  # a circle has 256 steps
+    assert hues['hue-10'] - hues[''] == pytest.approx(-10, abs=2)
+
+
+def test_a_shift_is_named_beside_its_scores():
+    result = run('--episodes', 1, '--seed', 5, '--shift', 'darker', '--iterations', 1)
+    assert result.exit_code == 0, result.output
+    assert 'darker' in result.output
 
 
 def test_every_planner_gets_the_same_episodes():

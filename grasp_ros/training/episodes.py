@@ -78,6 +78,8 @@ class Conditions:
         cut to what is left of the period, and not charged. None = no limit
     :param disturbance: of the world
     :param camera_fault: what goes wrong with the camera
+    :param picture_shift: how the camera, and so the goal's picture, looks otherwise than in
+        training: one of :data:`grasp_ros.training.camera.SHIFTS`, or empty
     :param end_early: stop as soon as the goal has been held for twice as long as is asked for
     """
 
@@ -85,6 +87,7 @@ class Conditions:
     prepare_sec: float | None = None
     disturbance: Disturbance = field(default_factory=Disturbance)
     camera_fault: CameraFault | None = None
+    picture_shift: str = ''
     end_early: bool = False
 
 
@@ -194,14 +197,14 @@ def run_episode(
         limit = min(limit, most_ticks)
     controller.reset()
     camera = next(iter(card.cameras))
-    goal = Frame(images={camera: world.render_at(*task.goal)}, stamp_sec=0.0)
+    eye = Camera(world, conditions.camera_fault, episode.seed, conditions.picture_shift)
+    goal = Frame(images={camera: eye.picture_at(task.goal)}, stamp_sec=0.0)
     controller.set_goal(controller.encode_goal(goal))
     monitor = None
     if card.goal_tolerance:  # else nobody can say from the latent whether the robot is there
         monitor = GoalMonitor(GoalConfig(tolerance=card.goal_tolerance), now_sec=0.0)
     world.reset(options={'start': task.start})
     drive = _Drive(world, conditions.disturbance)
-    eye = Camera(world, conditions.camera_fault, episode.seed)
     kicks = np.random.default_rng(episode.seed)
     travelled, ratio, warm_ticks, claimed, false_success = 0.0, math.nan, 0, False, False
     at_rest, distances, lost, busy_until_sec, stopped = [], [], 0, 0.0, ''

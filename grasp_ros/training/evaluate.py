@@ -24,6 +24,7 @@ from grasp_ros.control.warm_start import WarmStartMode
 from grasp_ros.errors import GraspError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
+from grasp_ros.training.camera import SHIFTS
 from grasp_ros.training.episodes import Conditions, Disturbance, Episode, TickTime, run_episode
 from grasp_ros.training.statistics import bootstrap, mcnemar, percentiles, rate
 from grasp_ros.training.tasks import episode_tasks, make_world, world_name
@@ -51,6 +52,7 @@ def evaluate(
     schedule: Schedule = 'after_frame',
     delay_sec: float = 0.0,
     latency_compensation: bool = True,
+    picture_shift: str = '',
     progress: Callable[[int, Episode], None] = lambda index, episode: None,
 ) -> dict[str, Any]:
     """Run episodes and sum them up.
@@ -62,6 +64,8 @@ def evaluate(
     :param schedule: of the controller; a tick's time is the whole solve in ``after_frame`` alone
     :param delay_sec: by which the robot follows every command later
     :param latency_compensation: whether the controller takes that into account
+    :param picture_shift: how the camera sees otherwise than in training, one of
+        :data:`grasp_ros.training.camera.SHIFTS`; empty if it does not
     :param progress: called after every episode
     :return: plain JSON types; rates with Wilson 95 % intervals, times in milliseconds
     :raises ConfigError: on a setting that the planner does not take
@@ -75,7 +79,9 @@ def evaluate(
             latency_compensation=latency_compensation, unforeseen_frames=0, frozen_frames=0,
         ),
     )  # fmt: skip
-    conditions = Conditions(disturbance=Disturbance(delay_sec=delay_sec))
+    conditions = Conditions(
+        disturbance=Disturbance(delay_sec=delay_sec), picture_shift=picture_shift
+    )
     world = world_name(model.card)
     horizon = controller.planner.horizon
     results: list[Episode] = []
@@ -117,6 +123,7 @@ def evaluate(
         'schedule': schedule,
         'delay_sec': delay_sec,
         'latency_compensation': latency_compensation,
+        'picture_shift': picture_shift,
         'model': model.card.name,
         'world': world,
         'seed': seed,
@@ -211,6 +218,9 @@ settings_option = click.option(
               show_default=True, help='Seconds by which the robot follows every command later.')
 @click.option('--latency-compensation/--no-latency-compensation', default=True, show_default=True,
               help='Whether plans begin where their first action takes effect.')
+@click.option('--shift', 'picture_shift', type=click.Choice(list(SHIFTS)),
+              help='How the camera sees otherwise than in training: brightness by 20 %, hue by 10 '
+                   'degrees, a blur of one pixel, a move by two.')
 @click.option('--device', default='cpu', show_default=True, help='cpu, cuda, cuda:1, …')
 @click.option('--threads', type=click.IntRange(min=1), default=1, show_default=True,
               help='CPU threads of torch; one is the fastest for small models.')
@@ -219,7 +229,8 @@ settings_option = click.option(
 @click.option('--against', type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help='JSON file of an earlier run on the same episodes: print paired differences.')
 def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, schedule,
-            delay_sec, latency_compensation, device, threads, json_file, against) -> None:
+            delay_sec, latency_compensation, picture_shift, device, threads, json_file,
+            against) -> None:
     """Drive episodes in the world of the model, without ROS, and print the scores.
 
     Start and goal lie in different rooms with a wall on the straight line. An episode lasts twice
@@ -249,7 +260,7 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
             report = evaluate(world_model, planner=planner, settings=settings, episodes=episodes,
                               seed=seed, warm_start=warm_start, schedule=schedule,
                               delay_sec=delay_sec, latency_compensation=latency_compensation,
-                              progress=progress)
+                              picture_shift=picture_shift or '', progress=progress)
     except GraspError as error:
         raise click.ClickException(str(error)) from error
     Console().print(summary(report))
@@ -272,6 +283,8 @@ def summary(report: dict[str, Any]) -> Table:
     if report['delay_sec']:
         how = 'with' if report['latency_compensation'] else 'without'
         table.add_row('delay', f'{report["delay_sec"]:g} s, {how} compensation')
+    if report['picture_shift']:
+        table.add_row('pictures', report['picture_shift'])
     for name in ('reached', 'held'):
         score = report[name]
         low, high = score['ci95']
