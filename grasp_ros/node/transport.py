@@ -4,7 +4,8 @@
 
 Who sends through shared memory takes a lock that the receiver takes as well. A receiver that is
 killed or stopped while it holds the lock makes all its senders wait until a check finds it dead:
-a second, measured, and for the gate a second in which the robot hears nothing.
+a second, measured, and for the gate a second in which the robot hears nothing. And who comes after
+one that was killed may not be heard before the dead one's lease ends, after twenty seconds.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ def leave_shared_memory(environ: MutableMapping[str, str] = os.environ) -> None:
     """
     if not get_rmw_implementation_identifier().startswith('rmw_fastrtps'):
         return
-    if any(name in environ for name in (_TRANSPORTS, _PROFILES, _PROFILES_JAZZY)):
+    chosen = [environ[n] for n in (_TRANSPORTS, _PROFILES, _PROFILES_JAZZY) if n in environ]
+    if chosen and chosen != [str(_LOOPBACK)]:
         return
     local = environ.get('ROS_LOCALHOST_ONLY') == '1'
     reach = 'LOCALHOST' if local else environ.get(_RANGE, 'SUBNET')
-    if reach == 'SUBNET':
+    if reach == 'SUBNET' and not chosen:
         environ[_TRANSPORTS] = 'UDPv4'
     elif reach == 'LOCALHOST' and not environ.get('ROS_STATIC_PEERS'):
         # In this range rmw_fastrtps makes transports of its own, with shared memory, whatever the
