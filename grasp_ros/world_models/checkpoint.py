@@ -1,6 +1,10 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: a folder with ``model.safetensors`` and ``card.json``; nothing is executed."""
+"""Models by name: a shipped one, the folder of a checkpoint, or a user's own function.
+
+A checkpoint is a folder with ``model.safetensors`` and ``card.json``; nothing in it is executed.
+A function is executed, because the user names it (:mod:`grasp_ros.world_models.factory`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from grasp_ros.errors import CardError, CheckpointError, ConfigError
+from grasp_ros.world_models import contract, factory
 from grasp_ros.world_models.base import LatentModel, ModelCard
 from grasp_ros.world_models.jepa import Jepa
 
@@ -32,8 +37,11 @@ def shipped_models() -> list[str]:
 def resolve(model: str | Path) -> Path:
     """Folder of a checkpoint, given as a shipped model's name or as a path.
 
-    :raises CheckpointError: when neither exists
+    :raises CheckpointError: when neither exists, or the model is made by a function
     """
+    if factory.is_named(model):
+        raise CheckpointError(f'{model} is made by a function: it has no folder with card and '
+                              'weights, which is what is needed here')
     path = Path(model).expanduser()
     if (path / CARD_FILE).is_file():
         return path
@@ -41,17 +49,20 @@ def resolve(model: str | Path) -> Path:
         return SHIPPED / str(model)
     raise CheckpointError(
         f'no checkpoint at "{model}": give a folder that holds {CARD_FILE} and {WEIGHTS_FILE}, '
-        f'or one of the shipped models: {", ".join(shipped_models()) or "none"}'
+        f'a function as {factory.NOTATION}, or one of the shipped models: '
+        f'{", ".join(shipped_models()) or "none"}'
     )
 
 
 def load_card(model: str | Path) -> ModelCard:
-    """Read the card alone.
+    """Read the card alone; only a function has to make the whole model for it.
 
-    :param model: shipped name or folder
+    :param model: shipped name, folder or function
     :raises CheckpointError: when there is no such checkpoint or the JSON is broken
     :raises CardError: when the card is incomplete
     """
+    if factory.is_named(model):
+        return load(model).card
     path = resolve(model) / CARD_FILE
     try:
         data = json.loads(path.read_text(encoding='utf-8'))
@@ -63,15 +74,30 @@ def load_card(model: str | Path) -> ModelCard:
 
 
 def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentModel:
-    """Build the model that a checkpoint describes, in evaluation mode, without gradients.
+    """Build the model of that name, in evaluation mode, without gradients, and try it once.
 
-    :param model: shipped name or folder
+    :param model: shipped name, folder or function
     :param device: ``cpu``, ``cuda``, ``cuda:1``, …
-    :raises CheckpointError: on a missing, truncated or misshapen file or an unknown architecture
-    :raises CardError: when the card is incomplete
+    :raises CheckpointError: on a missing, truncated or misshapen file, an unknown architecture, or
+        weights that are not finite
+    :raises CardError: when the card is incomplete, or the model is not what the card says
     :raises ConfigError: when there is no such device
+    :raises ModelError: when a user's function, or the model itself, fails
     """
-    folder = resolve(model)
+    network = factory.call(str(model)) if factory.is_named(model) else _read(resolve(model))
+    bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise CheckpointError(f'{model}: values that are not finite in {", ".join(bad)}')
+    try:
+        network = network.to(device)
+    except (RuntimeError, AssertionError) as error:  # how torch says "no such device"
+        raise ConfigError(f'device "{device}": {error}') from error
+    network.eval().requires_grad_(False)
+    contract.check(network)
+    return network
+
+
+def _read(folder: Path) -> LatentModel:
     card = load_card(folder)
     kind = card.architecture.get('type')
     if kind not in ARCHITECTURES:
@@ -88,14 +114,7 @@ def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentMode
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = ' '.join(str(error).split())[:300]  # torch lists every key, a line each
         raise CheckpointError(f'{path} does not fit {CARD_FILE}: {reason}') from error
-    bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
-    if bad:
-        raise CheckpointError(f'{path}: values that are not finite in {", ".join(bad)}')
-    try:
-        network = network.to(device)
-    except (RuntimeError, AssertionError) as error:  # how torch says "no such device"
-        raise ConfigError(f'device "{device}": {error}') from error
-    return network.eval().requires_grad_(False)
+    return network
 
 
 def save(model: LatentModel, folder: str | Path) -> None:
