@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model type of your own, in one file: copy it, and put your network in the place of this one.
 
-With this folder on PYTHONPATH, any command and the node take it by name:
+With this folder on PYTHONPATH, any command and the node (model.path) take it by name:
 
-    grasp-ros evaluate --model python:example_model:make ...
-    ros2 run grasp_ros mpc_node --ros-args -p "model.path:='python:example_model:make?weights=a.st'"
+    grasp-ros evaluate --model 'python:example_model:make?weights=trained.safetensors' ...
 """
 
 import torch

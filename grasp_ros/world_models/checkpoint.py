@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from grasp_ros.errors import CardError, CheckpointError, ConfigError
 from grasp_ros.world_models import contract, factory
+from grasp_ros.world_models.adapters import stable_worldmodel
 from grasp_ros.world_models.base import LatentModel, ModelCard
 from grasp_ros.world_models.jepa import Jepa
 
@@ -26,7 +27,10 @@ WEIGHTS_FILE = 'model.safetensors'
 SHIPPED = Path(__file__).parent / 'shipped'
 
 # A card names its architecture; only what stands here can be built from a file.
-ARCHITECTURES: dict[str, Callable[[ModelCard], LatentModel]] = {'jepa': Jepa}
+ARCHITECTURES: dict[str, Callable[[ModelCard], LatentModel]] = {
+    'jepa': Jepa,
+    'stable_worldmodel': stable_worldmodel.build,
+}
 
 
 def shipped_models() -> list[str]:
@@ -85,9 +89,19 @@ def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentMode
     :raises ModelError: when a user's function, or the model itself, fails
     """
     network = factory.call(str(model)) if factory.is_named(model) else _read(resolve(model))
+    return ready(network, source=model, device=device)
+
+
+def ready(
+    network: LatentModel, *, source: str | Path, device: str | torch.device = 'cpu'
+) -> LatentModel:
+    """The end of :func:`load`: a model with its weights, looked at, put in place and tried.
+
+    :param source: where it comes from, for errors
+    """
     bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
-        raise CheckpointError(f'{model}: values that are not finite in {", ".join(bad)}')
+        raise CheckpointError(f'{source}: values that are not finite in {", ".join(bad)}')
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:  # how torch says "no such device"
@@ -98,16 +112,7 @@ def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentMode
 
 
 def _read(folder: Path) -> LatentModel:
-    card = load_card(folder)
-    kind = card.architecture.get('type')
-    if kind not in ARCHITECTURES:
-        raise CheckpointError(
-            f'{folder}: architecture "{kind}" is unknown; known: {", ".join(ARCHITECTURES)}'
-        )
-    try:
-        network = ARCHITECTURES[kind](card)
-    except (TypeError, ValueError, KeyError) as error:
-        raise CardError(f'{folder / CARD_FILE}: architecture: {error}') from error
+    network = build(load_card(folder), source=folder / CARD_FILE)
     path = folder / WEIGHTS_FILE
     try:
         network.load_state_dict(load_file(path))
@@ -115,6 +120,24 @@ def _read(folder: Path) -> LatentModel:
         reason = ' '.join(str(error).split())[:300]  # torch lists every key, a line each
         raise CheckpointError(f'{path} does not fit {CARD_FILE}: {reason}') from error
     return network
+
+
+def build(card: ModelCard, *, source: Path) -> LatentModel:
+    """The model that a card describes, with random weights.
+
+    :param source: file of the card, for errors
+    :raises CheckpointError: when the architecture is unknown, or its library is missing
+    :raises CardError: when the architecture is incomplete, or contradicts the card
+    """
+    kind = card.architecture.get('type')
+    if kind not in ARCHITECTURES:
+        raise CheckpointError(
+            f'{source.parent}: architecture "{kind}" is unknown; known: {", ".join(ARCHITECTURES)}'
+        )
+    try:
+        return ARCHITECTURES[kind](card)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CardError(f'{source}: architecture: {type(error).__name__}: {error}') from error
 
 
 def save(model: LatentModel, folder: str | Path) -> None:
