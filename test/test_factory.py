@@ -69,7 +69,7 @@ def drive(model, ticks=12):
         high=torch.tensor([spec.high for spec in card.actions]),
     )
     planner = registry.make('grasp', model, horizon=4, iterations=2, samples=8)
-    config = ControllerConfig(deadline_sec=None, unforeseen_frames=0)
+    config = ControllerConfig(deadline_sec=0.0, unforeseen_frames=0)
     controller = Controller(model=model, planner=planner, limits=limits, config=config)
     source = np.random.default_rng(0)
     (name, camera), = card.cameras.items()
@@ -172,7 +172,7 @@ def test_what_a_function_raises_is_reported_with_its_place(mine):
         ('Mine.predict = lambda self, c, a: c @ c', ModelError, 'first try failed: RuntimeError'),
         ('Mine.predict = lambda self, c, a: c[:, -1]', ModelError, 'first try failed'),
         ('Mine.cost = lambda self, s, g: (s - g).abs()', CardError, 'cost gives'),
-        ('CARD = None', CardError, 'is a NoneType, no ModelCard'),
+        ('make = lambda: setattr(m := Mine(CARD), "card", {}) or m', CardError, 'is a dict, no'),
         ('make = lambda: torch.nn.Linear(1, 1)', ModelError, 'returned a Linear'),
         ('make = lambda: None', ModelError, 'returned a NoneType'),
     ],

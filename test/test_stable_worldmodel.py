@@ -128,6 +128,7 @@ def upstream():
 
     def make(name, folder):
         from hydra.utils import instantiate
+        from omegaconf import OmegaConf
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(transformers.AutoModel, 'from_pretrained', download)
@@ -139,7 +140,8 @@ def upstream():
                 if isinstance(module, nn.BatchNorm1d):
                     module.running_mean.normal_()
                     module.running_var.uniform_(0.5, 2.0)
-            save_pretrained(network, run_name='run', config=CONFIGS[name], cache_dir=folder)
+            config = OmegaConf.create(CONFIGS[name])
+            save_pretrained(network, run_name='run', config=config, cache_dir=folder)
             again = load_pretrained('run', cache_dir=folder)
         return again.eval().requires_grad_(False), folder / 'checkpoints' / 'run'
 
