@@ -8,6 +8,7 @@ Random weights of the genuine architectures, small. All but the refusals need th
 import inspect
 import json
 import pickle
+import re
 import sys
 
 import pytest
@@ -224,6 +225,29 @@ def test_an_imported_checkpoint_computes_what_upstream_computes(name, upstream, 
             info['goal_emb'] = goal.expand(count, 1, 1, -1)
             theirs = network.criterion(info)[:, 0] / goal.numel()
         torch.testing.assert_close(model.cost(rolled[:, -1], goal), theirs, **WITHIN)
+
+
+@pytest.mark.parametrize('name', ['lewm', 'prejepa'])
+def test_weights_of_either_generation_of_transformers_load(name, upstream, tmp_path):
+    network, source = upstream(name, tmp_path)
+    older = {}
+    for key, value in network.state_dict().items():
+        key = re.sub(r'^encoder\.layers\.', 'encoder.encoder.layer.', key)
+        if key.startswith(('encoder.encoder.', 'backbone.')):
+            key = re.sub(r'attention\.q_proj', 'attention.attention.query', key)
+            key = re.sub(r'attention\.k_proj', 'attention.attention.key', key)
+            key = re.sub(r'attention\.v_proj', 'attention.attention.value', key)
+            key = re.sub(r'attention\.o_proj', 'attention.output.dense', key)
+        if key.startswith('encoder.encoder.'):
+            key = re.sub(r'mlp\.fc1', 'intermediate.dense', key)
+            key = re.sub(r'mlp\.fc2', 'output.dense', key)
+        older[key] = value
+    weights = source / 'weights.pt'
+    newer = torch.load(weights, weights_only=True)
+    torch.save(older, weights)
+    model = convert(source, write_card(tmp_path, card_of(name)), tmp_path / 'mine')
+    for key, value in model.network.state_dict().items():
+        assert torch.equal(value, newer[key]), key
 
 
 def print_difference(name, context, theirs, rolled, expected):

@@ -17,6 +17,7 @@ Written against stable-worldmodel 0.1.1 (MIT); ``docs/models.md`` says what was 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from types import ModuleType
@@ -45,6 +46,16 @@ _VITS = {
     'tiny': (192, 12, 3), 'small': (384, 12, 6), 'base': (768, 12, 12), 'large': (1024, 24, 16),
     'huge': (1280, 32, 16),
 }  # fmt: skip
+# What transformers 4 calls parts of its encoders, and what transformers 5 does.
+_RENAMED = (
+    ('.attention.attention.query.', '.attention.q_proj.'),
+    ('.attention.attention.key.', '.attention.k_proj.'),
+    ('.attention.attention.value.', '.attention.v_proj.'),
+    ('.attention.output.dense.', '.attention.o_proj.'),
+    ('.intermediate.dense.', '.mlp.fc1.'),
+    ('.output.dense.', '.mlp.fc2.'),
+    ('.encoder.layer.', '.layers.'),
+)
 _DINOV2 = {'small': (384, 12, 6), 'base': (768, 12, 12), 'large': (1024, 24, 16)}
 
 
@@ -87,6 +98,11 @@ class _Upstream(LatentModel):
         self._constant('_pixel_std', IMAGENET_STD, 3, (3, 1, 1))
         for name in ('action_mean', 'action_std'):
             self._constant(f'_{name}', card.architecture[name], card.action_size)
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+        """As ever, also where the weights were written with another version of transformers."""
+        renamed = _as_named_here(state_dict, self.state_dict())
+        return super().load_state_dict(renamed, *args, **kwargs)
 
     def _constant(
         self, name: str, values: Any, count: int, shape: tuple[int, ...] = (-1,)
@@ -179,6 +195,18 @@ def _cost_weights(shape: tuple[int, ...], pixels: int, others: tuple[int, ...]) 
         weights[0, start : start + size] = weights.numel() / size
         start += size
     return weights
+
+
+def _as_named_here(weights: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """The same weights under the names that the installed transformers gives them."""
+
+    def common(name: str) -> str:
+        for old, new in _RENAMED:
+            name = name.replace(old, new)
+        return name
+
+    here = {common(name): name for name in names}
+    return {here.get(common(name), name): value for name, value in weights.items()}
 
 
 def _make(node: Any) -> Any:
