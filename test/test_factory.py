@@ -165,10 +165,10 @@ def test_what_a_function_raises_is_reported_with_its_place(mine):
 @pytest.mark.parametrize(
     ('change', 'error', 'reason'),
     [
-        ('Mine.encode = lambda self, o: torch.zeros(2, 4)', CardError, r'encode gives .*\(2, 4\)'),
+        ('Mine.encode = lambda self, o: torch.zeros(2, 4)', CardError, r'\(2, 4\) for 1 rows'),
         ('Mine.encode = lambda self, o: torch.zeros(2, 3).double()', CardError, 'float64'),
         ('Mine.encode = lambda self, o: None', CardError, 'gives a NoneType'),
-        ('Mine.predict = lambda self, c, a: c', CardError, r'predict gives .*\(2, 1, 3\)'),
+        ('Mine.predict = lambda self, c, a: c', CardError, r'predict gives .*\(1, 1, 3\)'),
         ('Mine.predict = lambda self, c, a: c @ c', ModelError, 'first try failed: RuntimeError'),
         ('Mine.predict = lambda self, c, a: c[:, -1]', ModelError, 'first try failed'),
         ('Mine.cost = lambda self, s, g: (s - g).abs()', CardError, 'cost gives'),

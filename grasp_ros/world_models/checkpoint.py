@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models by name: a shipped one, the folder of a checkpoint, or a user's own function.
 
-A checkpoint is a folder with ``model.safetensors`` and ``card.json``; nothing in it is executed.
+A checkpoint is a folder with ``card.json`` and ``model.safetensors``, or with the programs of
+:mod:`grasp_ros.world_models.adapters.torch_export`; nothing in it is executed but those.
 A function is executed, because the user names it (:mod:`grasp_ros.world_models.factory`).
 """
 
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from grasp_ros.errors import CardError, CheckpointError, ConfigError
 from grasp_ros.world_models import contract, factory
-from grasp_ros.world_models.adapters import stable_worldmodel
+from grasp_ros.world_models.adapters import stable_worldmodel, torch_export
 from grasp_ros.world_models.base import LatentModel, ModelCard
 from grasp_ros.world_models.jepa import Jepa
 
@@ -112,7 +113,10 @@ def ready(
 
 
 def _read(folder: Path) -> LatentModel:
-    network = build(load_card(folder), source=folder / CARD_FILE)
+    card = load_card(folder)
+    if card.architecture.get('type') == torch_export.TYPE:
+        return torch_export.read(card, folder)
+    network = build(card, source=folder / CARD_FILE)
     path = folder / WEIGHTS_FILE
     try:
         network.load_state_dict(load_file(path))
@@ -132,7 +136,8 @@ def build(card: ModelCard, *, source: Path) -> LatentModel:
     kind = card.architecture.get('type')
     if kind not in ARCHITECTURES:
         raise CheckpointError(
-            f'{source.parent}: architecture "{kind}" is unknown; known: {", ".join(ARCHITECTURES)}'
+            f'{source.parent}: architecture "{kind}" is unknown; known: '
+            f'{", ".join((*ARCHITECTURES, torch_export.TYPE))}'
         )
     try:
         return ARCHITECTURES[kind](card)

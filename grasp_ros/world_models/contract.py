@@ -10,7 +10,7 @@ from torch import Tensor
 from grasp_ros.errors import CardError, GraspError, ModelError
 from grasp_ros.world_models.base import LatentModel, ModelCard, Observation
 
-_BATCH = 2
+_BATCHES = (1, 3)  # what is seen comes one by one, what is planned does not
 
 
 def check(model: LatentModel) -> None:
@@ -28,7 +28,8 @@ def check(model: LatentModel) -> None:
         raise CardError(f'{type(model).__name__}.card is a {type(card).__name__}, no ModelCard')
     try:
         with torch.no_grad():
-            _try(model)
+            for count in _BATCHES:
+                _try(model, count)
     except GraspError:
         raise
     except Exception as error:  # whatever a user's network may raise
@@ -37,21 +38,21 @@ def check(model: LatentModel) -> None:
         ) from error
 
 
-def _try(model: LatentModel) -> None:
+def _try(model: LatentModel, count: int) -> None:
     card, device = model.card, model.device
-    latent = model.encode(black(card, _BATCH, device))
-    _compare(card, 'encode', latent, card.latent_shape)
+    shape, blocks = card.latent_shape, (card.history, card.action_block, card.action_size)
+    latent = model.encode(black(card, count, device))
+    _compare(card, 'encode', latent, (count, *shape))
     context = torch.stack([latent] * card.history, dim=1)
-    blocks = (card.history, card.action_block, card.action_size)
-    actions = torch.zeros((_BATCH, *blocks), device=device)
-    _compare(card, 'predict', model.predict(context, actions), card.latent_shape)
+    actions = torch.zeros((count, *blocks), device=device)
+    _compare(card, 'predict', model.predict(context, actions), (count, *shape))
     following, pullback = model.predict_with_vjp(context, actions)
-    _compare(card, 'predict_with_vjp', following, card.latent_shape)
-    _compare(card, 'its pullback', pullback(following), blocks)
-    _compare(card, 'rollout', model.rollout(context, actions), (1, *card.latent_shape))
-    _compare(card, 'cost', model.cost(latent, following), ())
-    _compare(card, 'cost_gradient', model.cost_gradient(latent, following), card.latent_shape)
-    _compare(card, 'project', model.project(latent), card.latent_shape)
+    _compare(card, 'predict_with_vjp', following, (count, *shape))
+    _compare(card, 'its pullback', pullback(following), (count, *blocks))
+    _compare(card, 'rollout', model.rollout(context, actions), (count, 1, *shape))
+    _compare(card, 'cost', model.cost(latent, following), (count,))
+    _compare(card, 'cost_gradient', model.cost_gradient(latent, following), (count, *shape))
+    _compare(card, 'project', model.project(latent), (count, *shape))
 
 
 def black(card: ModelCard, count: int, device: torch.device) -> Observation:
@@ -77,8 +78,8 @@ def black(card: ModelCard, count: int, device: torch.device) -> Observation:
 def _compare(card: ModelCard, what: str, value: Tensor, shape: tuple[int, ...]) -> None:
     if not isinstance(value, Tensor):
         raise CardError(f'model {card.name}: {what} gives a {type(value).__name__}, not a tensor')
-    if value.dtype != torch.float32 or tuple(value.shape) != (_BATCH, *shape):
+    if value.dtype != torch.float32 or tuple(value.shape) != shape:
         raise CardError(
-            f'model {card.name}: {what} gives {value.dtype} {tuple(value.shape)} for {_BATCH} '
-            f'rows; by the card it is torch.float32 {(_BATCH, *shape)}'
+            f'model {card.name}: {what} gives {value.dtype} {tuple(value.shape)} for '
+            f'{shape[0]} rows; by the card it is torch.float32 {shape}'
         )
