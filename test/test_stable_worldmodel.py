@@ -10,6 +10,7 @@ import json
 import pickle
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 
 from grasp_ros.errors import CardError, CheckpointError
 from grasp_ros.world_models import checkpoint
-from grasp_ros.world_models.base import Observation
+from grasp_ros.world_models.base import ModelCard, Observation
 from grasp_ros.world_models.import_model import command, convert, read_weights
 
 SIZE, BLOCK, HISTORY, STEPS = 28, 5, 3, 4  # pixels; control steps; latents; predictions
@@ -367,3 +368,11 @@ def test_a_library_that_is_missing_is_named_with_its_cure(tmp_path, monkeypatch)
     source = checkpoint_of(tmp_path, CONFIGS['lewm'], b'')
     with pytest.raises(CheckpointError, match='pip install stable-worldmodel transformers'):
         convert(source, write_card(tmp_path, card_of('lewm')), tmp_path / 'mine')
+
+
+def test_the_card_of_the_documentation_is_what_the_command_takes():
+    text = (Path(__file__).resolve().parent.parent / 'docs' / 'models.md').read_text()
+    values = json.loads(text.split('<!-- card -->')[1].split('```')[1].removeprefix('json'))
+    card = ModelCard.from_dict(values)
+    assert (card.latent_shape, card.action_block, card.history) == ((192,), 5, 3)
+    assert set(card.architecture) == {'action_mean', 'action_std'}
