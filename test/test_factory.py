@@ -61,16 +61,20 @@ def mine(tmp_path, monkeypatch, request):
     return write
 
 
-def drive(model, ticks=12):
-    """A controller's ticks on random pictures, planned by GRASP; the same in every call."""
+def drive(model, ticks=12, planner='grasp'):
+    """A controller's ticks on random pictures; the same in every call."""
     card = model.card
     limits = ActionLimits(
         low=torch.tensor([spec.low for spec in card.actions]),
         high=torch.tensor([spec.high for spec in card.actions]),
     )
-    planner = registry.make('grasp', model, horizon=4, iterations=2, samples=8)
+    small = {'horizon': 4, 'iterations': 2, 'samples': 12, 'sync_every': 2}
+    settings = {name: small[name] for name in registry.settings_of(planner) if name in small}
+    planner = registry.make(planner, model, **settings)
     config = ControllerConfig(deadline_sec=0.0, unforeseen_frames=0)
-    controller = Controller(model=model, planner=planner, limits=limits, config=config)
+    controller = Controller(
+        model=model, planner=planner, limits=limits, config=config, clock=lambda: 0.0
+    )
     source = np.random.default_rng(0)
     (name, camera), = card.cameras.items()
 
@@ -99,6 +103,25 @@ def test_the_example_of_the_documentation_runs_in_the_controller(example):
     actions = np.array([tick.action for tick in ticks])
     assert np.isfinite(actions).all() and np.abs(actions).max() <= 0.3 + 1e-6
     assert np.abs(actions).max() > 0
+
+
+@pytest.mark.parametrize(
+    'planner', ['grasp', 'cem', 'icem', 'mppi', 'gradient', 'latco', 'unlifted']
+)
+def test_every_planner_takes_tokens_history_and_blocks_wherever_they_lie(example, planner):
+    torch.manual_seed(0)
+    model = checkpoint.load(EXAMPLE)
+    expected = drive(model, ticks=6, planner=planner)
+    encode, predict = model.encode, model.predict
+
+    def turned(latent):  # the same numbers, the axes in another order in memory
+        return latent.transpose(1, 2).contiguous().transpose(1, 2)
+
+    model.encode = lambda observation: turned(encode(observation))
+    model.predict = lambda context, actions: turned(predict(context, actions))
+    for tick, same in zip(expected, drive(model, ticks=6, planner=planner), strict=True):
+        assert tick.status in (TickStatus.SOLVED, TickStatus.IN_BLOCK)
+        np.testing.assert_allclose(tick.action, same.action, atol=1e-4)
 
 
 def test_arguments_reach_the_function(example, tmp_path):
