@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from ticks import drive
 
-from grasp_ros.control.config import ControllerConfig
-from grasp_ros.control.controller import Controller, TickStatus
-from grasp_ros.control.history import Frame
+from grasp_ros.control.controller import TickStatus
 from grasp_ros.errors import CardError, CheckpointError, ConfigError, ModelError
-from grasp_ros.planners import registry
-from grasp_ros.planners.base import ActionLimits
 from grasp_ros.world_models import checkpoint
 
 DOCS = Path(__file__).resolve().parent.parent / 'docs'
@@ -59,36 +56,6 @@ def mine(tmp_path, monkeypatch, request):
         return name
 
     return write
-
-
-def drive(model, ticks=12, planner='grasp'):
-    """A controller's ticks on random pictures; the same in every call."""
-    card = model.card
-    limits = ActionLimits(
-        low=torch.tensor([spec.low for spec in card.actions]),
-        high=torch.tensor([spec.high for spec in card.actions]),
-    )
-    small = {'horizon': 4, 'iterations': 2, 'samples': 12, 'sync_every': 2}
-    settings = {name: small[name] for name in registry.settings_of(planner) if name in small}
-    planner = registry.make(planner, model, **settings)
-    config = ControllerConfig(deadline_sec=0.0, unforeseen_frames=0)
-    controller = Controller(
-        model=model, planner=planner, limits=limits, config=config, clock=lambda: 0.0
-    )
-    source = np.random.default_rng(0)
-    (name, camera), = card.cameras.items()
-
-    def frame(stamp_sec):
-        shape = (camera.height, camera.width, 3)
-        return Frame({name: source.integers(0, 256, shape, dtype=np.uint8)}, stamp_sec)
-
-    controller.set_goal(controller.encode_goal(frame(0.0)))
-    given = []
-    for n in range(ticks):
-        stamp_sec = n * card.control_period_sec
-        given.append(controller.step(frame(stamp_sec), now_sec=stamp_sec))
-        controller.prepare()
-    return given
 
 
 def test_the_example_is_one_file_of_at_most_eighty_lines():

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from ticks import drive
 from torch import nn
 
+from grasp_ros.control.controller import TickStatus
 from grasp_ros.errors import CardError, CheckpointError
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import ModelCard, Observation
@@ -258,7 +260,7 @@ def print_difference(name, context, theirs, rolled, expected):
         print(f'{name}: {what} within {relative:.1e} of the largest entry')
 
 
-def test_the_command_writes_a_folder_that_loads(upstream, tmp_path):
+def test_the_command_writes_a_folder_that_drives(upstream, tmp_path):
     _, source = upstream('lewm', tmp_path)
     card = write_card(tmp_path, card_of('lewm'))
     arguments = [str(source), '--card', str(card), '--out', str(tmp_path / 'mine')]
@@ -266,7 +268,8 @@ def test_the_command_writes_a_folder_that_loads(upstream, tmp_path):
     assert result.exit_code == 0, result.output
     assert 'Nothing in the files was executed' in result.output
     assert 'set goal.tolerance' in result.output
-    assert checkpoint.load(tmp_path / 'mine').card.name == 'lewm'
+    model = checkpoint.load(tmp_path / 'mine')
+    assert {tick.status for tick in drive(model)} == {TickStatus.SOLVED, TickStatus.IN_BLOCK}
     again = CliRunner().invoke(command, arguments)
     assert again.exit_code == 1 and 'holds a checkpoint already' in again.output
 
