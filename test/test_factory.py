@@ -152,6 +152,17 @@ def test_what_a_function_raises_is_reported_with_its_place(mine):
         checkpoint.load(f'python:{name}:fail')
 
 
+def test_a_function_that_ends_the_program_does_not(mine):
+    name = mine("""
+        import argparse
+
+        def parse():
+            argparse.ArgumentParser().parse_args(['--no-such-option'])
+    """)
+    with pytest.raises(ModelError, match='SystemExit: 2'):
+        checkpoint.load(f'python:{name}:parse')
+
+
 @pytest.mark.parametrize(
     ('change', 'error', 'reason'),
     [

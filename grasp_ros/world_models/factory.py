@@ -47,7 +47,7 @@ def call(model: str) -> LatentModel:
             f'{model}: there is no module {error.name}: install its package, or put its folder '
             'on PYTHONPATH'
         ) from error
-    except Exception as error:  # whatever a user's code may raise
+    except (Exception, SystemExit) as error:  # whatever a user's code may raise
         raise _failed(model, error) from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -56,7 +56,7 @@ def call(model: str) -> LatentModel:
         made = function(**{key: value for key, _, value in pairs})
     except GraspError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(model, error) from error
     if not isinstance(made, LatentModel):
         raise ModelError(
@@ -66,7 +66,7 @@ def call(model: str) -> LatentModel:
     return made
 
 
-def _failed(model: str, error: Exception) -> ModelError:
+def _failed(model: str, error: BaseException) -> ModelError:
     """What a user's code raised, and where."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return ModelError(
