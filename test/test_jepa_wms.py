@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models of facebookresearch/jepa-wms, built by its own code: behind the contract the same.
 
-Needs a clone of it, named by JEPA_WMS_CLONE, and tensordict, torchvision and einops. Predictors and
-what calls them are upstream's, small and with random weights; the encoder, which is frozen there
-and comes from a hub, is a stand-in.
+Needs a clone of it, named by JEPA_WMS_CLONE, and tensordict, torchvision and einops. Predictors
+and what calls them are upstream's, small and with random weights; the encoder, which is frozen
+there and comes from a hub, is a stand-in.
 """
 
 import os

@@ -38,7 +38,7 @@ CLASSES = frozenset({
     f'{_WM}.pldm.module.MLP',
     f'{_WM}.PreJEPA', f'{_WM}.prejepa.PreJEPA', f'{_WM}.prejepa.prejepa.PreJEPA',
     f'{_WM}.prejepa.module.CausalPredictor', f'{_WM}.prejepa.module.Embedder',
-    'torch.nn.BatchNorm1d', 'torch.nn.LayerNorm', 'torch.nn.ModuleDict',
+    'torch.nn.BatchNorm1d', 'torch.nn.Identity', 'torch.nn.LayerNorm', 'torch.nn.ModuleDict',
 })  # fmt: skip
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Hidden size, layers, heads.
