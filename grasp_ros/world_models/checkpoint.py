@@ -10,12 +10,14 @@ A function is executed, because the user names it (:mod:`grasp_ros.world_models.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from grasp_ros.errors import CardError, CheckpointError, ConfigError
 from grasp_ros.world_models import contract, factory
@@ -68,14 +70,22 @@ def load_card(model: str | Path) -> ModelCard:
     """
     if factory.is_named(model):
         return load(model).card
-    path = resolve(model) / CARD_FILE
+    return ModelCard.from_dict(read_json(resolve(model) / CARD_FILE))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, such as a card.
+
+    :raises CheckpointError: when there is no such file or the JSON is broken
+    :raises CardError: when it is no object
+    """
     try:
         data = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f'{path}: {error}') from error
     if not isinstance(data, dict):
-        raise CardError(f'{path}: a card is a JSON object')
-    return ModelCard.from_dict(data)
+        raise CardError(f'{path}: not a JSON object')
+    return data
 
 
 def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentModel:
@@ -119,11 +129,24 @@ def _read(folder: Path) -> LatentModel:
     network = build(card, source=folder / CARD_FILE)
     path = folder / WEIGHTS_FILE
     try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = ' '.join(str(error).split())[:300]  # torch lists every key, a line each
-        raise CheckpointError(f'{path} does not fit {CARD_FILE}: {reason}') from error
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f'{path}: {error}') from error
+    fill(network, weights, source=path)
     return network
+
+
+def fill(network: LatentModel, weights: Mapping[str, Tensor], *, source: Path) -> None:
+    """Give a model its weights, all of them.
+
+    :param source: their file, for errors
+    :raises CheckpointError: when some are missing, of another shape, or more than there should be
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())[:300]  # torch lists every key, a line each
+        raise CheckpointError(f'{source} does not fit the architecture: {reason}') from error
 
 
 def build(card: ModelCard, *, source: Path) -> LatentModel:

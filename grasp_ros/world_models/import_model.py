@@ -7,10 +7,7 @@ What runs afterwards reads neither pickles nor the other library's own files.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -59,10 +56,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(f'{path}: torch {torch.__version__} cannot read pickled weights '
                                   'safely: install torch 2.6 or later')
         weights = torch.load(path, map_location='cpu', weights_only=True)
-    except SafetensorError as error:
-        raise CheckpointError(f'{path}: {error}') from error
-    except (CheckpointError, OSError):
+    except CheckpointError:
         raise
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f'{path}: {error}') from error
     except Exception as error:  # of pickle, zip or torch, whichever notices first
         reason = ' '.join(str(error).split())[:200]
         raise CheckpointError(
@@ -89,32 +86,18 @@ def convert(source: Path, card_file: Path, folder: Path) -> LatentModel:
     if (folder / checkpoint.CARD_FILE).exists():
         raise CheckpointError(f'{folder} holds a checkpoint already: name another folder')
     weights_file, config_file = find(source)
-    values = _read_json(card_file)
+    values = checkpoint.read_json(card_file)
     architecture = values.get('architecture') or {}
     if not isinstance(architecture, dict):
         raise CardError(f'{card_file}: architecture is no JSON object')
-    kind = {'type': 'stable_worldmodel', 'config': _read_json(config_file)}
+    kind = {'type': 'stable_worldmodel', 'config': checkpoint.read_json(config_file)}
     card = ModelCard.from_dict({**values, 'architecture': {**architecture, **kind}})
     model = checkpoint.build(card, source=card_file)
     weights = {f'network.{name}': value for name, value in read_weights(weights_file).items()}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = ' '.join(str(error).split())[:300]  # torch lists every key, a line each
-        raise CheckpointError(f'{weights_file} does not fit {config_file}: {reason}') from error
+    checkpoint.fill(model, weights, source=weights_file)
     model = checkpoint.ready(model, source=weights_file)
     checkpoint.save(model, folder)
     return model
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise CardError(f'{path}: {error}') from error
-    if not isinstance(values, dict):
-        raise CardError(f'{path}: not a JSON object')
-    return values
 
 
 @click.command('import-model')
