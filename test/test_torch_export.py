@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from grasp_ros.errors import CardError, CheckpointError, ModelError
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.adapters import torch_export
+from grasp_ros.world_models.base import Observation
 
 LATENT = (4, 6)
 CARD = {
@@ -117,6 +119,36 @@ def test_an_exported_pair_computes_what_was_exported(exported, networks):
         torch.testing.assert_close(given, expected.detach())
         slope = torch.autograd.grad(expected, leaf, cotangent)[0]
         torch.testing.assert_close(pullback(cotangent), slope)
+
+
+def test_the_export_of_the_documentation_works(tmp_path, monkeypatch):
+    docs = Path(__file__).resolve().parent.parent / 'docs'
+    monkeypatch.syspath_prepend(docs)
+    monkeypatch.chdir(tmp_path)
+    example = checkpoint.load('python:example_model:make')
+
+    class Pictures(nn.Module):
+        """The example's encoder, as the card of an exported pair wants it."""
+
+        def forward(self, pictures):
+            return example.encode(Observation({'front': pictures}))
+
+    class Step(nn.Module):
+        """Its predictor."""
+
+        def forward(self, context, actions):
+            return example.predict(context, actions)
+
+    snippet = (docs / 'models.md').read_text().split('## An exported pair')[-1]
+    code = snippet.split('```python')[1].split('```')[0]
+    exec(code, {'torch': torch, 'encoder': Pictures(), 'predictor': Step()})
+    card = {**example.card.to_dict(), 'architecture': {'type': 'torch_export'}}
+    (tmp_path / 'card.json').write_text(json.dumps(card))
+    model = checkpoint.load(tmp_path)
+    context, actions = torch.randn(3, 2, 16, 24), torch.rand(3, 2, 5, 2)
+    torch.testing.assert_close(
+        model.predict(context, actions), example.predict(context, actions)
+    )
 
 
 def test_a_card_that_does_not_fit_the_programs_is_refused(copy):
