@@ -206,6 +206,17 @@ def signature_of_code(value):
         {'__enum__': True, 'fqn': 'antigravity:x', 'name': 'y'})), 1)  # fmt: skip
 
 
+def name_of_code(entries):
+    """In the place of the name of an input, which torch writes into Python of its own."""
+    text = entries['models/model.json'].decode()
+    assert '"actions"' in text
+    entries['models/model.json'] = text.replace('"actions"', f'"actions={CODE}"').encode()
+
+
+def weight_of_code(value):
+    value['config'][f'push.{CODE}'] = value['config'].pop('push.weight')
+
+
 @pytest.mark.parametrize(
     ('change', 'reason'),
     [
@@ -214,7 +225,9 @@ def signature_of_code(value):
         (lambda entries: entries.update({'version': b'1.0'}), 'the entry'),
         (with_json(torch_export._TABLES[0], as_pickle), 'which is a pickle'),
         (with_json(torch_export._TABLES[1], as_object), 'which is a pickle'),
+        (with_json(torch_export._TABLES[0], weight_of_code), 'the name'),
         (with_json('models/model.json', shape_of_code), 'the shape'),
+        (name_of_code, 'the name'),
         (with_json('models/model.json', call_of_code), 'no operator of torch'),
         (with_json('models/model.json', signature_of_code), 'its in_spec is'),
     ],

@@ -8,11 +8,12 @@ where the card has some, then past actions where it has several frames, all as i
 batch is dynamic in both. What training did to pictures and actions is inside.
 
 ``torch.export.load`` by itself executes much of what a file says: it unpickles example inputs,
-constants and odd weights without restriction, compiles guards as Python, evaluates the expressions
-of shapes, imports modules that a signature names, and opens compiled libraries. So no file is
-handed to it as it is. It is taken apart here, by a list of what may be in it; weights are raw
-numbers, the graph holds calls of torch's own operators, and everything above is left out or
-refused. What is handed on is an archive made anew of the rest.
+constants and odd weights without restriction, compiles guards as Python, evaluates the shapes'
+expressions, imports modules that a signature names, opens compiled libraries, and writes names
+as they stand into Python that it makes of the graph. So no file is handed to it as it is. It is
+taken apart here, by a list of what may be in it: weights are raw numbers, the graph holds calls of
+torch's own operators, names are letters, and everything above is left out or refused. What is
+handed on is an archive made anew of the rest.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ _SHAPE = re.compile(
     r"(Symbol\('[su]\d+'(, (positive|integer|nonnegative)=True)*\)|[su]\d+|\d+|[-+*/(), ]"
     r'|Integer|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CeilDiv)+'
 )
+# Any other text: no brackets, quotes, colons, equal signs or ends of lines, so no Python that does
+# something, wherever it is put.
+_PLAIN = re.compile(r'[\w.,+> -]*', re.ASCII)
 
 
 class Exported(LatentModel):
@@ -136,6 +140,7 @@ def _clean_archive(path: Path, inputs: int) -> io.BytesIO:
 def _check_table(path: Path, table: dict[str, dict[str, Any]]) -> None:
     """Weights and constants are raw numbers in files of their own."""
     for name, entry in table.items():
+        _check_plain(path, name)
         file = entry['path_name']
         if entry['use_pickle'] or not re.fullmatch(r'(weight|tensor)_\d+', file):
             raise _refusal(path, f'"{name}", which is a pickle and not plain numbers')
@@ -145,6 +150,8 @@ def _clean(path: Path, value: Any, inputs: int) -> Any:
     """The program without guards and notes, and with nothing in it that torch would evaluate."""
     if isinstance(value, list):
         return [_clean(path, entry, inputs) for entry in value]
+    if isinstance(value, str):
+        _check_plain(path, value)
     if not isinstance(value, dict):
         return value
     calls = {
@@ -153,21 +160,30 @@ def _clean(path: Path, value: Any, inputs: int) -> Any:
     }
     cleaned = {}
     for key, entry in value.items():
+        _check_plain(path, key)
         if key in ('guards_code', 'metadata'):
             cleaned[key] = type(entry)()
-            continue
-        if key == 'expr_str' and not _SHAPE.fullmatch(entry):
-            raise _refusal(path, f'the shape "{entry}"')
-        if key == 'target' and isinstance(entry, str) and 'inputs' in value:
-            if not _OPERATOR.fullmatch(entry):
+        elif key == 'expr_str':
+            if not _SHAPE.fullmatch(entry):
+                raise _refusal(path, f'the shape "{entry}"')
+            cleaned[key] = entry
+        elif key in calls:
+            if entry != calls[key]:
+                raise CheckpointError(
+                    f'{path}: by the card the program takes {inputs} tensors by position and '
+                    f'gives one; its {key} is {entry}'
+                )
+            cleaned[key] = entry
+        else:
+            if key == 'target' and 'inputs' in value and not _OPERATOR.fullmatch(entry):
                 raise _refusal(path, f'a call of "{entry}", which is no operator of torch')
-        if key in calls and entry != calls[key]:
-            raise CheckpointError(
-                f'{path}: by the card the program takes {inputs} tensors by position and gives '
-                f'one; its {key} is {entry}'
-            )
-        cleaned[key] = _clean(path, entry, inputs)
+            cleaned[key] = _clean(path, entry, inputs)
     return cleaned
+
+
+def _check_plain(path: Path, text: str) -> None:
+    if not _PLAIN.fullmatch(text):
+        raise _refusal(path, f'the name "{text}"')
 
 
 def _refusal(path: Path, what: str) -> CheckpointError:
