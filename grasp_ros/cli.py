@@ -24,6 +24,10 @@ COMMANDS = {
     'doctor': ('grasp_ros.node.doctor:command', 'Tell what is installed and what does not work.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
     'faults': ('grasp_ros.reliability.command:command', 'Do to the nodes all that can go wrong.'),
+    'import-model': (
+        'grasp_ros.world_models.import_model:command',
+        "Convert another library's checkpoint to safetensors and a card.",
+    ),
     'soak': (
         'grasp_ros.reliability.soak:command', 'Drive for a long time under load and faults.',
     ),

@@ -28,8 +28,9 @@ MPC = (
     ),
     Parameter(
         'model.path', 'string', 'two_rooms', changes='configure',
-        meaning='World model: the name of a shipped one, or a folder with `card.json` and '
-        '`model.safetensors`.',
+        meaning='World model: the name of a shipped one, a folder with `card.json` and '
+        '`model.safetensors`, or a Python function that makes it, which is then executed: '
+        '`python:package.module:function?name=value`.',
     ),
     Parameter(
         'model.device', 'string', 'cpu', changes='configure',

@@ -25,7 +25,7 @@ def rollout_gradient(
     past = problem.past_actions.expand(count, *problem.past_actions.shape)
     latents, pullback = model.rollout_with_vjp(context, torch.cat((past, actions), dim=1))
     costs = plan_cost(model, problem.goal, latents, running_weight)
-    slope = model.cost_gradient(latents.flatten(0, 1), problem.goal).view(latents.shape)
+    slope = model.cost_gradient(latents.flatten(0, 1), problem.goal).reshape(latents.shape)
     cotangent = slope * (running_weight / horizon)
     cotangent[:, -1] += slope[:, -1]
     return costs, pullback(cotangent)[:, -horizon:]

@@ -82,8 +82,8 @@ class Feedback:
         basis = torch.where(inside, basis, -basis)
         tried = torch.cat((actions.unsqueeze(1), actions.unsqueeze(1) + basis), dim=1)
         latents = _predict(model, problem, tried.flatten(0, 1))
-        slopes = model.cost_gradient(latents, problem.goal).view(count, len(tried[0]), -1)
-        latents = latents.view(slopes.shape)
+        slopes = model.cost_gradient(latents, problem.goal).reshape(count, len(tried[0]), -1)
+        latents = latents.reshape(slopes.shape)
         lengths = basis.sum(dim=(2, 3)).unsqueeze(-1)
         jacobians = (latents[:, 1:] - latents[:, :1]) / lengths
         curved = (slopes[:, 1:] - slopes[:, :1]) / lengths
@@ -113,12 +113,12 @@ class Feedback:
         # Few and large operations: between the frame and the command each costs its call.
         for _ in range(updates):
             latents, before = _predict(model, problem, actions), actions
-            slopes = model.cost_gradient(latents, targets).view(count, -1, 1)
+            slopes = model.cost_gradient(latents, targets).reshape(count, -1, 1)
             start = (before + self.beyond).view(count, -1, 1)
             actions = torch.baddbmm(start, self.gains, slopes, alpha=-1)
             actions = actions.view(count, 1, block, size)
             actions = problem.limits.project(actions, problem.previous_action).squeeze(1)
-        moved, seen = (actions - before).view(count, 1, -1), latents.view(count, 1, -1)
+        moved, seen = (actions - before).view(count, 1, -1), latents.reshape(count, 1, -1)
         latents = torch.baddbmm(seen, moved, self.jacobians).view(latents.shape)
         costs = (model.cost(latents, targets) + branches.costs).tolist()
         best = min(range(len(costs)), key=lambda n: costs[n] if costs[n] == costs[n] else math.inf)

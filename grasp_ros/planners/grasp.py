@@ -197,7 +197,7 @@ class Grasp(Refiner):
         cotangent.add_(goal_gradient, alpha=goal_weight)
         gradient = fold(pullback(cotangent), restarts, horizon)
         states = targets[:, :-1]
-        states.lerp_(predicted.view(targets.shape)[:, :-1], config.state_rate)
+        states.lerp_(predicted.reshape(targets.shape)[:, :-1], config.state_rate)
         sigma = config.noise_scale * self._kept(iteration, config.noise_decay)
         if sigma:
             noise = torch.randn(states.shape, generator=random, device=states.device)

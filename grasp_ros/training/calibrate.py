@@ -62,13 +62,13 @@ def command(models: tuple[str, ...]) -> None:
     console = Console()
     try:
         for name in models:
-            model = checkpoint.load(name)
+            folder, model = checkpoint.resolve(name), checkpoint.load(name)
             seed = int(model.card.training.get('seed', 0))
             config = TrainingConfig.of(world_name(model.card), seed=seed, quick=False)
             with LiveProgress(console) as progress:
                 walks = evaluation_walks(config, progress)
             card = calibrated(model, walks)
-            checkpoint.save_card(card, checkpoint.resolve(name))
+            checkpoint.save_card(card, folder)
             console.print(f'{card.name}: innovation_limit {card.innovation_limit:.4g}, '
                           f'motion_limit {card.motion_limit:.4g}')
     except GraspError as error:

@@ -1,18 +1,27 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: a folder with ``model.safetensors`` and ``card.json``; nothing is executed."""
+"""Models by name: a shipped one, the folder of a checkpoint, or a user's own function.
+
+A checkpoint is a folder with ``card.json`` and ``model.safetensors``, or with the programs of
+:mod:`grasp_ros.world_models.adapters.torch_export`; nothing in it is executed but those.
+A function is executed, because the user names it (:mod:`grasp_ros.world_models.factory`).
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from grasp_ros.errors import CardError, CheckpointError, ConfigError
+from grasp_ros.world_models import contract, factory
+from grasp_ros.world_models.adapters import stable_worldmodel, torch_export
 from grasp_ros.world_models.base import LatentModel, ModelCard
 from grasp_ros.world_models.jepa import Jepa
 
@@ -21,7 +30,10 @@ WEIGHTS_FILE = 'model.safetensors'
 SHIPPED = Path(__file__).parent / 'shipped'
 
 # A card names its architecture; only what stands here can be built from a file.
-ARCHITECTURES: dict[str, Callable[[ModelCard], LatentModel]] = {'jepa': Jepa}
+ARCHITECTURES: dict[str, Callable[[ModelCard], LatentModel]] = {
+    'jepa': Jepa,
+    'stable_worldmodel': stable_worldmodel.build,
+}
 
 
 def shipped_models() -> list[str]:
@@ -32,8 +44,11 @@ def shipped_models() -> list[str]:
 def resolve(model: str | Path) -> Path:
     """Folder of a checkpoint, given as a shipped model's name or as a path.
 
-    :raises CheckpointError: when neither exists
+    :raises CheckpointError: when neither exists, or the model is made by a function
     """
+    if factory.is_named(model):
+        raise CheckpointError(f'{model} is made by a function: it has no folder with card and '
+                              'weights, which is what is needed here')
     path = Path(model).expanduser()
     if (path / CARD_FILE).is_file():
         return path
@@ -41,61 +56,116 @@ def resolve(model: str | Path) -> Path:
         return SHIPPED / str(model)
     raise CheckpointError(
         f'no checkpoint at "{model}": give a folder that holds {CARD_FILE} and {WEIGHTS_FILE}, '
-        f'or one of the shipped models: {", ".join(shipped_models()) or "none"}'
+        f'a function as {factory.NOTATION}, or one of the shipped models: '
+        f'{", ".join(shipped_models()) or "none"}'
     )
 
 
 def load_card(model: str | Path) -> ModelCard:
-    """Read the card alone.
+    """Read the card alone; only a function has to make the whole model for it.
 
-    :param model: shipped name or folder
+    :param model: shipped name, folder or function
     :raises CheckpointError: when there is no such checkpoint or the JSON is broken
     :raises CardError: when the card is incomplete
     """
-    path = resolve(model) / CARD_FILE
+    if factory.is_named(model):
+        return load(model).card
+    return ModelCard.from_dict(read_json(resolve(model) / CARD_FILE))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, such as a card.
+
+    :raises CheckpointError: when there is no such file or the JSON is broken
+    :raises CardError: when it is no object
+    """
     try:
         data = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f'{path}: {error}') from error
     if not isinstance(data, dict):
-        raise CardError(f'{path}: a card is a JSON object')
-    return ModelCard.from_dict(data)
+        raise CardError(f'{path}: not a JSON object')
+    return data
 
 
 def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentModel:
-    """Build the model that a checkpoint describes, in evaluation mode, without gradients.
+    """Build the model of that name, in evaluation mode, without gradients, and try it once.
 
-    :param model: shipped name or folder
+    :param model: shipped name, folder or function
     :param device: ``cpu``, ``cuda``, ``cuda:1``, …
-    :raises CheckpointError: on a missing, truncated or misshapen file or an unknown architecture
-    :raises CardError: when the card is incomplete
+    :raises CheckpointError: on a missing, truncated or misshapen file, an unknown architecture, or
+        weights that are not finite
+    :raises CardError: when the card is incomplete, or the model is not what the card says
     :raises ConfigError: when there is no such device
+    :raises ModelError: when a user's function, or the model itself, fails
     """
-    folder = resolve(model)
-    card = load_card(folder)
-    kind = card.architecture.get('type')
-    if kind not in ARCHITECTURES:
-        raise CheckpointError(
-            f'{folder}: architecture "{kind}" is unknown; known: {", ".join(ARCHITECTURES)}'
-        )
-    try:
-        network = ARCHITECTURES[kind](card)
-    except (TypeError, ValueError, KeyError) as error:
-        raise CardError(f'{folder / CARD_FILE}: architecture: {error}') from error
-    path = folder / WEIGHTS_FILE
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = ' '.join(str(error).split())[:300]  # torch lists every key, a line each
-        raise CheckpointError(f'{path} does not fit {CARD_FILE}: {reason}') from error
+    network = factory.call(str(model)) if factory.is_named(model) else _read(resolve(model))
+    return ready(network, source=model, device=device)
+
+
+def ready(
+    network: LatentModel, *, source: str | Path, device: str | torch.device = 'cpu'
+) -> LatentModel:
+    """The end of :func:`load`: a model with its weights, looked at, put in place and tried.
+
+    :param source: where it comes from, for errors
+    """
     bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
-        raise CheckpointError(f'{path}: values that are not finite in {", ".join(bad)}')
+        raise CheckpointError(f'{source}: values that are not finite in {", ".join(bad)}')
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:  # how torch says "no such device"
         raise ConfigError(f'device "{device}": {error}') from error
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    contract.check(network)
+    return network
+
+
+def _read(folder: Path) -> LatentModel:
+    card = load_card(folder)
+    if card.architecture.get('type') == torch_export.TYPE:
+        return torch_export.read(card, folder)
+    network = build(card, source=folder / CARD_FILE)
+    path = folder / WEIGHTS_FILE
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f'{path}: {error}') from error
+    fill(network, weights, source=path)
+    return network
+
+
+def fill(network: LatentModel, weights: Mapping[str, Tensor], *, source: Path) -> None:
+    """Give a model its weights, all of them.
+
+    :param source: their file, for errors
+    :raises CheckpointError: when some are missing, of another shape, or more than there should be
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())[:300]  # torch lists every key, a line each
+        raise CheckpointError(f'{source} does not fit the architecture: {reason}') from error
+
+
+def build(card: ModelCard, *, source: Path) -> LatentModel:
+    """The model that a card describes, with random weights.
+
+    :param source: file of the card, for errors
+    :raises CheckpointError: when the architecture is unknown, or its library is missing
+    :raises CardError: when the architecture is incomplete, or contradicts the card
+    """
+    kind = card.architecture.get('type')
+    if kind not in ARCHITECTURES:
+        raise CheckpointError(
+            f'{source.parent}: architecture "{kind}" is unknown; known: '
+            f'{", ".join((*ARCHITECTURES, torch_export.TYPE))}'
+        )
+    try:
+        return ARCHITECTURES[kind](card)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CardError(f'{source}: architecture: {type(error).__name__}: {error}') from error
 
 
 def save(model: LatentModel, folder: str | Path) -> None:

@@ -1,0 +1,207 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Models of facebookresearch/jepa-wms, built by its own code: behind the contract the same.
+
+Needs a clone of it, named by JEPA_WMS_CLONE, and tensordict, torchvision and einops. Predictors
+and what calls them are upstream's, small and with random weights; the encoder, which is frozen
+there and comes from a hub, is a stand-in.
+"""
+
+import os
+import sys
+from unittest import mock
+
+import pytest
+import torch
+from ticks import drive
+from torch import nn
+
+from grasp_ros.control.controller import TickStatus
+from grasp_ros.world_models import contract
+from grasp_ros.world_models.adapters.jepa_wms import JepaWm
+from grasp_ros.world_models.base import ModelCard, Observation
+
+CLONE = os.environ.get('JEPA_WMS_CLONE')
+SIZE, GRID, WIDTH, BLOCK, WINDOW, STEPS = 56, 4, 48, 5, 2, 5
+MEAN, STD, SENSED = [-0.01, 0.02], [0.2, 0.25], 4
+WITHIN = {'rtol': 1e-4, 'atol': 1e-5}
+# As in upstream's configs/evals; `noprop` is what its DROID models are.
+KINDS = {
+    'jepa-wm': {
+        'pred_type': 'AdaLN', 'action_conditioning': 'token', 'action_encoder_inpred': True,
+        'proprio_tokens': 0, 'proprio_emb_dim': 16, 'use_rope': True, 'action_emb_dim': 0,
+    },
+    'jepa-wm noprop': {
+        'pred_type': 'AdaLN', 'action_conditioning': 'token', 'action_encoder_inpred': True,
+        'proprio_tokens': 0, 'proprio_emb_dim': 0, 'use_rope': True, 'action_emb_dim': 0,
+    },
+    'dino-wm': {
+        'pred_type': 'dino_wm', 'action_conditioning': 'feature', 'action_encoder_inpred': False,
+        'proprio_tokens': 0, 'proprio_emb_dim': 10, 'action_tokens': 0, 'action_emb_dim': 10,
+    },
+    'dino-wm noprop': {
+        'pred_type': 'dino_wm', 'action_conditioning': 'feature', 'action_encoder_inpred': False,
+        'proprio_tokens': 0, 'proprio_emb_dim': 0, 'action_tokens': 0, 'action_emb_dim': 10,
+    },
+    'vjepa2-ac noprop': {
+        'pred_type': 'vjepa2_ac', 'action_conditioning': 'token', 'action_encoder_inpred': True,
+        'proprio_encoding': 'token', 'proprio_tokens': 0, 'proprio_emb_dim': 0,
+        'use_rope': True, 'action_emb_dim': 0, 'normalize_reps': True,
+    },
+}  # fmt: skip
+
+
+class Encoder(nn.Module):
+    """In the place of DINOv2: patch tokens."""
+
+    patch_size, num_heads = 14, 4
+
+    def __init__(self, **_):
+        super().__init__()
+        self.patches = nn.Conv2d(3, WIDTH, 14, stride=14)
+
+    def forward(self, pixels):
+        return self.patches(pixels).flatten(2).transpose(1, 2)
+
+
+@pytest.fixture(scope='module')
+def upstream():
+    """Make one of the kinds by upstream's own code: its EncPredWM and its preprocessor."""
+    if not CLONE:
+        pytest.skip('JEPA_WMS_CLONE names no clone of facebookresearch/jepa-wms')
+    for library in ('tensordict', 'torchvision', 'einops'):
+        pytest.importorskip(library, reason=f'{library} is not installed')
+    # Of data sets, decoders and configuration files, which are not used here.
+    absent = ('decord', 'h5py', 'lpips', 'pandas', 'ruamel', 'ruamel.yaml', 'scipy',
+              'scipy.spatial', 'scipy.spatial.transform')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(CLONE)
+        for name in absent:
+            patch.setitem(sys.modules, name, mock.MagicMock())
+        from app.plan_common.datasets.preprocessor import Preprocessor
+        from app.vjepa_wm import utils
+        from app.vjepa_wm.modelcustom.simu_env_planning.vit_enc_preds import EncPredWM
+        from app.vjepa_wm.video_wm import VideoWM
+
+        patch.setattr(utils, 'DinoEncoder', Encoder)
+        yield lambda kind: build(kind, utils.init_video_model, VideoWM, EncPredWM, Preprocessor)
+
+
+def build(kind, init_video_model, VideoWM, EncPredWM, Preprocessor):
+    from torchvision.transforms import Normalize
+
+    settings = {'proprio_encoding': 'feature', 'action_tokens': 1, **KINDS[kind]}
+    uses = settings['proprio_tokens'] > 0 or settings['proprio_emb_dim'] > 0
+    numbers = {'action_dim': 2 * BLOCK, 'proprio_dim': SENSED if uses else None}
+    normalize_reps = settings.pop('normalize_reps', False)
+    torch.manual_seed(0)
+    predictor, encoder, action_encoder, proprio_encoder = init_video_model(
+        device='cpu', img_size=SIZE, enc_type='dino', pred_depth=2, pred_embed_dim=WIDTH,
+        embed_dim=WIDTH, pred_num_heads=4, num_frames_pred=4, use_action=True, use_proprio=uses,
+        **numbers, **settings,
+    )  # fmt: skip
+    world = VideoWM(
+        encoder=encoder, predictor=predictor, action_encoder=action_encoder,
+        proprio_encoder=proprio_encoder, enc_type='dino', pred_type=settings['pred_type'],
+        grid_size=GRID, tubelet_size_enc=1, img_size=SIZE, use_action=True, use_proprio=uses,
+        action_skip=1, frameskip=BLOCK, batchify_video=True, normalize_reps=normalize_reps,
+        action_tokens=settings['action_tokens'], proprio_tokens=settings['proprio_tokens'],
+        action_conditioning=settings['action_conditioning'], device='cpu',
+        action_encoder_inpred=settings['action_encoder_inpred'],
+        proprio_encoding=settings['proprio_encoding'], **numbers,
+    )  # fmt: skip
+    for value in world.parameters():  # some layers start as no-ops
+        value.data += 0.05 * torch.randn_like(value)
+    preprocessor = Preprocessor(
+        action_mean=torch.tensor(MEAN), action_std=torch.tensor(STD), state_mean=None,
+        state_std=None, proprio_mean=torch.ones(SENSED), proprio_std=2 * torch.ones(SENSED),
+        transform=Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    )  # fmt: skip
+    model = EncPredWM(
+        world, action_dim=2 * BLOCK, preprocessor=preprocessor, ctxt_window=WINDOW
+    )
+    return model.eval().requires_grad_(False), preprocessor
+
+
+def card_of(kind, **changes):
+    felt = KINDS[kind]['proprio_emb_dim']
+    bounds = {'unit': 'm/s', 'low': -0.5, 'high': 0.5}
+    return ModelCard.from_dict({
+        'name': kind, 'architecture': {},
+        'cameras': {'top': {'height': SIZE, 'width': SIZE}},
+        'actions': [{'name': 'linear.x', **bounds}, {'name': 'linear.y', **bounds}],
+        'proprioception': [{'name': f'p{n}', 'unit': 'm'} for n in range(SENSED)] if felt else [],
+        'latent_shape': [GRID**2, WIDTH + felt],
+        'model_step_sec': 0.5, 'action_block': BLOCK, 'history': WINDOW, **changes,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_it_computes_what_upstream_computes(kind, upstream):
+    network, preprocessor = upstream(kind)
+    model = JepaWm(card_of(kind), network, preprocessor).eval().requires_grad_(False)
+    contract.check(model)
+    draw = torch.Generator().manual_seed(1)
+    image = torch.randint(0, 256, (1, 1, SIZE, SIZE, 3), dtype=torch.uint8, generator=draw)
+    sensed = torch.randn(1, 1, SENSED, generator=draw)
+    actions = torch.rand(3, STEPS, BLOCK, 2, generator=draw) - 0.5
+    has_proprio = bool(model.card.proprioception)
+
+    # Upstream's side, as its planner calls it: one frame, then STEPS normalised blocks.
+    seen = image.permute(0, 1, 4, 2, 3)
+    start = network.encode({'visual': seen, 'proprio': sensed} if has_proprio else seen)
+    blocks = preprocessor.normalize_actions(actions).flatten(2).transpose(0, 1)
+    with torch.no_grad():
+        rolled = network.unroll(start, blocks)
+
+    def tokens(latents):  # [T, N, 1, grid, grid, D], and [T, N, patches, P]
+        if not has_proprio:
+            return latents.flatten(2, 4)
+        return torch.cat((latents['visual'].flatten(2, 4), latents['proprio']), dim=-1)
+
+    expected = tokens(rolled).transpose(0, 1)  # s_0 ... s_STEPS
+    observation = Observation({'top': image}, proprioception=sensed if has_proprio else None)
+    first = model.encode(observation)
+    torch.testing.assert_close(first.expand(3, -1, -1), expected[:, 0], **WITHIN)
+    # From its second prediction on upstream looks back on two frames, as we always do.
+    ours = model.rollout(expected[:, :2], actions)
+    torch.testing.assert_close(ours, expected[:, 2:], **WITHIN)
+    assert ours.std() > 0.1 and (ours[:, 0] - ours[:, -1]).abs().max() > 1e-3
+    relative = (ours - expected[:, 2:]).abs().max() / expected.abs().max()
+    print(f'{kind}: predictions within {relative:.1e} of the largest entry')
+
+    # The cost is upstream's L2 objective.
+    goal = expected[0, 0]
+    theirs = (expected[:, -1, :, :WIDTH] - goal[:, :WIDTH]).square().mean(dim=(1, 2))
+    if has_proprio:
+        felt = (expected[:, -1, :, WIDTH:] - goal[:, WIDTH:]).square().mean(dim=(1, 2))
+        theirs = theirs + 0.1 * felt
+    torch.testing.assert_close(model.cost(expected[:, -1], goal), theirs, **WITHIN)
+
+
+def test_it_drives(upstream):
+    kind = 'jepa-wm noprop'
+    model = JepaWm(card_of(kind), *upstream(kind)).eval().requires_grad_(False)
+    assert {tick.status for tick in drive(model)} == {TickStatus.SOLVED, TickStatus.IN_BLOCK}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'changes', 'reason'),
+    [
+        ('jepa-wm', {'history': 3}, 'history 3 is more than the 2'),
+        ('jepa-wm', {'action_block': 2}, 'takes 10 numbers'),
+        ('jepa-wm', {'frames': 2}, 'one camera and one frame'),
+        ('jepa-wm', {'proprioception': []}, 'do not agree'),
+        ('jepa-wm noprop', {'proprioception': [{'name': 'x', 'unit': 'm'}]}, 'do not agree'),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(upstream, kind, changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        JepaWm(card_of(kind, **changes), *upstream(kind))
+
+
+def test_a_pose_that_is_integrated_outside_is_refused(upstream):
+    network, preprocessor = upstream('jepa-wm')
+    network.proprio_mode = 'compute_new_pose'
+    with pytest.raises(ValueError, match='integrated from the actions'):
+        JepaWm(card_of('jepa-wm'), network, preprocessor)
