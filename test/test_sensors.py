@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which messages become frames, by their stamps, their publisher and the clock."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 
-from grasp_ros.node import compressed_images, images, messages
+from grasp_ros.errors import ConfigError, ObservationError
+from grasp_ros.node import compressed_images, images, messages, settings
 from grasp_ros.node import sensor as module
 from grasp_ros.node.images import fill
+from grasp_ros.node.joints import JointReader
 from grasp_ros.node.sensor import FUTURE_SEC, MOST_REASONS, QUIET_SEC
-from grasp_ros.node.sensors import Sensors
+from grasp_ros.node.sensors import JOINTS, KEPT_IMAGES, KEPT_SIGNALS, Sensors
 from grasp_ros.world_models.base import ActionSpec, CameraSpec, ModelCard, SignalSpec
 
 CARD = ModelCard(
@@ -174,3 +177,159 @@ def test_whatever_comes_frames_are_newer_than_the_last_and_not_from_the_future(s
                 stamp_sec = arrival.frame.stamp_sec
                 assert newest_sec < stamp_sec <= bench.ros_sec + FUTURE_SEC + 1e-6
                 newest_sec = stamp_sec
+
+
+def picture(sec, shade=0):
+    image = Image()
+    fill(image, PICTURE + np.uint8(shade))
+    image.header.stamp = messages.to_time(round(1e9 * sec))
+    return image
+
+
+def joints(sec, **positions):
+    """An arm that stands at a place; its second joint turns ten times as fast."""
+    message = JointState(name=list(positions), position=list(positions.values()))
+    message.velocity = [10 * value for value in positions.values()]
+    message.header.stamp = messages.to_time(round(1e9 * sec))
+    return message
+
+
+@pytest.fixture
+def arm(make):
+    """Makes a bench for two cameras and an arm, and shows it messages; gives the frames."""
+
+    def make_arm(tolerance_sec=0.05):
+        bench = make(ARM, joints=JointReader(FIELDS), tolerance_sec=tolerance_sec)
+        bench.ros_sec += 1.0  # all that is shown has happened
+
+        def show(*messages):
+            frames = [bench.sensors.take(name, message) for name, message in messages]
+            return [arrival.frame for arrival in frames if arrival]
+
+        bench.show = show
+        return bench
+
+    return make_arm
+
+
+T = START_SEC
+
+
+def test_a_frame_has_what_all_sensors_saw_at_one_time(arm):
+    (frame,) = arm().show(
+        ('left', picture(T, 1)),
+        (JOINTS, joints(T - 0.03, wrist=9.0, elbow=9.0)),
+        (JOINTS, joints(T + 0.01, wrist=0.2, elbow=0.1)),  # in another order than the card's
+        (JOINTS, joints(T + 0.04, wrist=9.0, elbow=9.0)),
+        ('right', picture(T + 0.02, 2)),
+    )
+    assert frame.stamp_sec == pytest.approx(T)
+    assert {name: image.max() for name, image in frame.images.items()} == {'left': 1, 'right': 2}
+    assert frame.proprioception.tolist() == [0.1, 2.0]
+
+
+def test_without_one_of_the_sensors_or_too_far_apart_there_is_no_frame(arm):
+    bench = arm()
+    assert not bench.show(('left', picture(T)), ('right', picture(T)))
+    assert bench.sensors.reason == 'no joint state as new as the others'
+    assert not bench.show((JOINTS, joints(T - 0.06, elbow=0.0, wrist=0.0)))
+    assert not bench.show(
+        ('left', picture(T + 1)), ('right', picture(T + 1.06)),
+        (JOINTS, joints(T + 1.03, elbow=0.0, wrist=0.0)),
+    )  # fmt: skip
+    assert 'control.sync_tolerance_sec' in bench.sensors.reason
+    assert len(bench.show((JOINTS, joints(T + 1.04, elbow=0.0, wrist=0.0)))) == 0
+    bench.sensors.tolerance_sec = 0.1
+    assert len(bench.show(('right', picture(T + 1.07)))) == 1
+    assert not bench.sensors.reason
+
+
+def test_cameras_that_are_in_step_stay_so_when_one_loses_an_image(arm):
+    bench = arm()
+    period = 0.03
+    shown = []
+    for n in range(20):
+        sec = T + n * period
+        shown.append((JOINTS, joints(sec, elbow=0.0, wrist=0.0)))
+        if n != 5:
+            shown.append(('left', picture(sec, n)))
+        if n != 11:
+            shown.append(('right', picture(sec, n)))
+    frames = bench.show(*shown)
+    pairs = [tuple(int(image.max()) for image in frame.images.values()) for frame in frames]
+    # An image whose partner was lost goes with the next one, if there is nothing newer.
+    assert [pair for pair in pairs if pair[0] != pair[1]] == [(6, 5)]
+    assert pairs[-1] == (19, 19)
+    stamps = [frame.stamp_sec for frame in frames]
+    assert all(a < b for a, b in zip(stamps, stamps[1:]))
+
+
+def test_an_image_makes_one_frame_however_fast_the_joint_states_come(arm):
+    bench = arm()
+    shown = [('left', picture(T)), ('right', picture(T))]
+    shown += [(JOINTS, joints(T + n / 1000, elbow=0.0, wrist=0.0)) for n in range(40)]
+    assert len(bench.show(*shown)) == 1
+
+
+def test_a_flood_of_messages_is_not_kept(arm):
+    bench = arm()
+    bench.show(*[(JOINTS, joints(T + n / 10_000, elbow=0.0, wrist=0.0)) for n in range(3000)])
+    bench.show(*[('left', picture(T + n / 10_000)) for n in range(300)])
+    assert len(bench.sensors._kept[JOINTS]) == KEPT_SIGNALS
+    assert len(bench.sensors._kept['left']) == KEPT_IMAGES
+
+
+def test_after_a_jump_of_the_clock_frames_of_any_age_are_taken(arm):
+    bench = arm()
+
+    def all_three(sec):
+        return bench.show(
+            ('left', picture(sec)), ('right', picture(sec)),
+            (JOINTS, joints(sec, elbow=0.0, wrist=0.0)),
+        )  # fmt: skip
+
+    assert len(all_three(T)) == 1
+    bench.sensors.forget()
+    assert bench.sensors.newest is None
+    assert len(all_three(T - 500.0)) == 1
+
+
+def test_joint_states_of_others_are_passed_over_and_bad_ones_refused():
+    reader = JointReader(FIELDS)
+    assert not reader.concerns(JointState(name=['left_wheel', 'right_wheel']))
+    assert reader.concerns(joints(T, elbow=0.0))
+    assert reader.read(joints(T, gripper=5.0, wrist=0.2, elbow=0.1)).tolist() == [0.1, 2.0]
+    no_speeds = joints(T, wrist=0.2, elbow=0.1)
+    no_speeds.velocity = []
+    bad = {
+        'velocity of wrist': joints(T, elbow=0.0),
+        'velocity of wrist ': no_speeds,
+        'not finite': joints(T, wrist=0.0, elbow=math.nan),
+    }
+    for reason, message in bad.items():
+        with pytest.raises(ObservationError, match=reason.strip()):
+            reader.read(message)
+
+
+@pytest.mark.parametrize('field', ['elbow', 'angle:elbow', 'position:', ''])
+def test_a_field_that_no_joint_state_has_is_refused_with_the_cure(field):
+    with pytest.raises(ConfigError, match='write e.g. position:joint1'):
+        JointReader([field])
+
+
+def test_topics_and_fields_are_those_that_the_card_asks_for():
+    values = {'proprioception.fields': []}
+    assert settings.camera_topics(CARD) == {'top': 'image_raw'}
+    assert settings.camera_topics(ARM) == {
+        'left': 'left/image_raw', 'right': 'right/image_raw'
+    }  # fmt: skip
+    fields = settings.proprioception_fields(values, ARM)
+    assert fields == ['position:elbow', 'position:speed']
+    assert settings.proprioception_fields(values, CARD) == []
+    for card, fields in ((ARM, ['position:a']), (CARD, ['position:a'])):
+        with pytest.raises(ConfigError, match=f'{len(card.proprioception)} signals'):
+            settings.proprioception_fields({'proprioception.fields': fields}, card)
+    spec = CameraSpec(height=2, width=2)
+    for cameras in ({'a': spec, '../b': spec}, {'a': spec, '/tmp/b': spec}):
+        with pytest.raises(ConfigError, match='letters, digits'):
+            settings.camera_topics(replace(ARM, cameras=cameras))

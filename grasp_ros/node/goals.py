@@ -1,7 +1,7 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes goals, by the action ``drive_to_goal_image`` or the topic ``goal_image``, hands them on and
-tells how they ended."""
+"""Takes goals, by the action ``drive_to_goal_image`` or the topic ``goal_image``, hands them
+on, and tells how they ended."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goals in a folder, under names: what the sensors saw there, as files that people can look at.
 
-A model with one camera and no proprioception has a goal in ``<name>.png``. Any other has a folder
-``<name>`` with ``<camera>.png`` for each camera, and ``proprioception.json`` where it has such
-signals: an object, signal name -> number. No ROS in here.
+Of a model with one camera and no proprioception a goal is ``<name>.png``. Of any other it is a
+folder ``<name>`` with ``<camera>.png`` for each camera, and where there are proprioceptive signals
+``proprioception.json``, an object: signal name -> number. No ROS in here.
 """
 
 from __future__ import annotations
