@@ -290,8 +290,28 @@ def test_after_a_jump_of_the_clock_frames_of_any_age_are_taken(arm):
 
     assert len(all_three(T)) == 1
     bench.sensors.forget()
-    assert bench.sensors.newest is None
     assert len(all_three(T - 500.0)) == 1
+
+
+def test_what_is_seen_now_is_not_what_was_seen_before(bench):
+    def look():
+        return bench.sensors.look(now_sec=bench.ros_sec, timeout_sec=0.5)
+
+    with pytest.raises(ObservationError, match='nothing has been seen yet$'):
+        look()
+    bench.take(width=1)
+    with pytest.raises(ObservationError, match='nothing has been seen yet; images are refused: '):
+        look()
+    frame = bench.take().frame
+    bench.pass_time(0.4)
+    assert look() is frame
+    bench.pass_time(0.2)
+    with pytest.raises(ObservationError, match='0.60 s old, control.image_timeout_sec allows'):
+        look()
+    bench.take()
+    bench.sensors.forget()
+    with pytest.raises(ObservationError, match='nothing has been seen yet'):
+        look()
 
 
 def test_joint_states_of_others_are_passed_over_and_bad_ones_refused():

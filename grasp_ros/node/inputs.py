@@ -12,6 +12,8 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
+from grasp_ros.control.history import Frame
+from grasp_ros.errors import GoalError
 from grasp_ros.node import compressed_images, images, messages, qos, settings
 from grasp_ros.node.joints import JointReader
 from grasp_ros.node.sensors import JOINTS, Sensors
@@ -43,6 +45,7 @@ class Inputs:
         on_set_back: Callable[[], None],
     ) -> None:
         self._node = node
+        self._card = card
         self._on_frame = on_frame
         self._is_open = False
         is_compressed = values['image_transport'] == 'compressed'
@@ -67,6 +70,22 @@ class Inputs:
                 self._listen(Image, topic, camera)
         if joints is not None:
             self._listen(JointState, 'joint_states', JOINTS, joints.concerns)
+
+    def goal(self, image: Image) -> Frame:
+        """What the sensors see at a goal that a picture shows; the stamp is 0.
+
+        :raises ObservationError: when it is not a picture of the camera
+        :raises GoalError: when the model senses more than one picture
+        """
+        card = self._card
+        if not card.senses_one_picture:
+            raise GoalError(
+                f'a picture is no goal for model {card.name}, which has {len(card.cameras)} '
+                f'cameras and {len(card.proprioception)} signals: save goals with save_goal and '
+                'send their names, goal_name'
+            )
+        ((camera, spec),) = card.cameras.items()
+        return Frame({camera: images.to_rgb(image, height=spec.height, width=spec.width)}, 0.0)
 
     def open(self) -> None:
         """Make frames from now on."""

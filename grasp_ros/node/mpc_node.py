@@ -29,7 +29,7 @@ from std_srvs.srv import Trigger
 
 from grasp_ros.errors import GoalError, GraspError
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import images, qos, tables
+from grasp_ros.node import qos, tables
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.goals import Goal, GoalServer
 from grasp_ros.node.health import PARTS, Health, Level
@@ -272,47 +272,23 @@ class MpcNode(LifecycleNode):
 
         :raises GraspError: naming what is wrong with it
         """
-        from grasp_ros.control.history import Frame
-
         if name and image.data:
             raise GoalError('goal_image and goal_name are both given: leave one of them empty')
-        if name:
-            return self._saved_goals.load(name)
-        card = self._controller.model.card
-        if not card.senses_one_picture:
-            raise GoalError(
-                f'a picture is no goal for model {card.name}, which has {len(card.cameras)} '
-                f'cameras and {len(card.proprioception)} signals: save goals with save_goal and '
-                'send their names, goal_name'
-            )
-        ((camera, spec),) = card.cameras.items()
-        return Frame({camera: images.to_rgb(image, height=spec.height, width=spec.width)}, 0.0)
+        return self._saved_goals.load(name) if name else self._inputs.goal(image)
 
     def _on_save_goal(
         self, request: SaveGoal.Request, response: SaveGoal.Response
     ) -> SaveGoal.Response:
-        reason = self._refusal() or self._blindness()
+        reason = self._refusal()
         if not reason:
+            timeout_sec = self._settings['control.image_timeout_sec']
             try:
-                frame = self._inputs.sensors.newest.frame
+                frame = self._inputs.sensors.look(now_sec=self._now_sec(), timeout_sec=timeout_sec)
                 path = self._saved_goals.save(request.name, frame, overwrite=request.overwrite)
-            except GoalError as error:
+            except GraspError as error:
                 reason = str(error)
         response.success, response.message = not reason, reason or str(path)
         return response
-
-    def _blindness(self) -> str:
-        """Why it is not known what is seen now; empty when it is."""
-        sensors, timeout_sec = self._inputs.sensors, self._settings['control.image_timeout_sec']
-        if sensors.newest is None:
-            return f'nothing has been seen yet; {sensors.reason}'.rstrip('; ')
-        age_sec = self._now_sec() - sensors.newest.frame.stamp_sec
-        if age_sec > timeout_sec:
-            return (
-                f'the newest image is {age_sec:.2f} s old, control.image_timeout_sec allows '
-                f'{timeout_sec} s'
-            )
-        return ''
 
     def _on_clear_warm_start(
         self, request: Trigger.Request, response: Trigger.Response
@@ -320,7 +296,7 @@ class MpcNode(LifecycleNode):
         reason = self._refusal()
         if not reason:
             self._worker.clear_warm_start()
-        response.success, response.message = not reason, reason
+        response.success, response.message = not reason, reason or 'dropped at the next tick'
         return response
 
     def _on_goal(self, goal: Goal) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from grasp_ros.control.history import Frame
+from grasp_ros.errors import ObservationError
 from grasp_ros.node.joints import JointReader
 from grasp_ros.node.sensor import QUIET_SEC, Reading, Sensor
 from grasp_ros.node.worker import Arrival
@@ -49,7 +50,7 @@ class Sensors:
         on_set_back: Callable[[], None] = lambda: None,
     ) -> None:
         self.tolerance_sec = tolerance_sec
-        self.newest: Arrival | None = None
+        self._newest: Frame | None = None
         common = {'now_ns': now_ns, 'logger': logger, 'on_set_back': on_set_back}
         self._sensors = {
             name: Sensor(
@@ -111,8 +112,25 @@ class Sensors:
             oldest.stamp_sec,
             chosen[JOINTS].value if JOINTS in chosen else None,
         )
-        self.newest = Arrival(frame, oldest.stamp, reading.arrived_sec)
-        return self.newest
+        self._newest = frame
+        return Arrival(frame, oldest.stamp, reading.arrived_sec)
+
+    def look(self, *, now_sec: float, timeout_sec: float) -> Frame:
+        """What is seen now.
+
+        :param now_sec: ROS clock
+        :param timeout_sec: age above which the newest frame is none of now
+        :raises ObservationError: when nothing is
+        """
+        if self._newest is None:
+            raise ObservationError(f'nothing has been seen yet; {self.reason}'.rstrip('; '))
+        age_sec = now_sec - self._newest.stamp_sec
+        if age_sec > timeout_sec:
+            raise ObservationError(
+                f'the newest image is {age_sec:.2f} s old, control.image_timeout_sec allows '
+                f'{timeout_sec} s'
+            )
+        return self._newest
 
     def forget(self) -> None:
         """Take stamps of any age again (the clock has jumped back)."""
@@ -120,7 +138,7 @@ class Sensors:
             sensor.forget()
         for kept in self._kept.values():
             kept.clear()
-        self._frame_sec, self.newest = -math.inf, None
+        self._frame_sec, self._newest = -math.inf, None
 
     def _matching(self, name: str, reading: Reading) -> dict[str, Reading] | None:
         """What goes with a reading, of each sensor the nearest; None where one is too far off."""
