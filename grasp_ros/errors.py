@@ -36,7 +36,7 @@ class ObservationError(GraspError):
 
 
 class GoalError(GraspError):
-    """A goal cannot be saved, or is no good: its name, its file, or what it lacks."""
+    """A goal is no good, or cannot be saved: its name, its files, or what is missing."""
 
     code = 105
 

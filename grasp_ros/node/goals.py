@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from grasp_ros.action import DriveToGoalImage
-from grasp_ros.errors import GraspError, UnknownGoalError
+from grasp_ros.errors import GoalError, GraspError
 from grasp_ros.node import messages, qos
 
 if TYPE_CHECKING:
@@ -210,8 +210,8 @@ class GoalServer:
         try:
             frame = self._read(handle.request.goal_image, handle.request.goal_name)
         except GraspError as error:
-            is_unknown = isinstance(error, UnknownGoalError)
-            end = GoalEnd(Result.UNKNOWN_GOAL if is_unknown else Result.BAD_GOAL_IMAGE, str(error))
+            code = error.code if isinstance(error, GoalError) else Result.BAD_GOAL_IMAGE
+            end = GoalEnd(code, str(error))
         goal = ActionGoal(next(self._numbers), frame, node=self._node, handle=handle)
         self._goals[bytes(handle.goal_id.uuid)] = goal
         if end is None:
@@ -222,20 +222,18 @@ class GoalServer:
 
     def _take(self, image: Image) -> None:
         reason = self._refusal()
-        if not reason and not (image.width or image.height or image.data):
-            if self._newest is not None:
-                self._on_cancel(self._newest)
-            return
-        if not reason:
+        if reason:
+            self._log_refusal(reason)
+        elif image.width or image.height or image.data:
             try:
                 frame = self._read(image, '')
             except GraspError as error:
-                reason = str(error)
-        if reason:
-            self._log_refusal(reason)
-            return
-        number, logger = next(self._numbers), self._node.get_logger()
-        self._begin(TopicGoal(number, frame, logger=logger))
+                self._log_refusal(str(error))
+                return
+            logger = self._node.get_logger()
+            self._begin(TopicGoal(next(self._numbers), frame, logger=logger))
+        elif self._newest is not None:
+            self._on_cancel(self._newest)
 
     def _begin(self, goal: Goal) -> None:
         self._newest = goal
