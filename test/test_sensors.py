@@ -290,6 +290,8 @@ def test_after_a_jump_of_the_clock_frames_of_any_age_are_taken(arm):
 
     assert len(all_three(T)) == 1
     bench.sensors.forget()
+    assert not bench.show(('left', picture(T)))  # what it would go with is forgotten
+    bench.sensors.forget()
     assert len(all_three(T - 500.0)) == 1
 
 

@@ -101,7 +101,8 @@ def encode(picture: np.ndarray, format: str) -> bytes:
     :param format: ``jpeg`` or ``png``
     """
     file = io.BytesIO()
-    options = {'quality': _JPEG_QUALITY} if format == 'jpeg' else {}
+    # The fastest PNG takes a quarter of the default's time, and this keeps an executor waiting.
+    options = {'quality': _JPEG_QUALITY} if format == 'jpeg' else {'compress_level': 1}
     Image.fromarray(np.ascontiguousarray(picture)).save(file, format, **options)
     return file.getvalue()
 
