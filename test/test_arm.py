@@ -100,7 +100,7 @@ def rig(tmp_path, monkeypatch):
     parameters = {
         'model.path': tmp_path / 'model',
         'goal.folder': tmp_path / 'saved',
-        'proprioception.fields': '[position:lift]',
+        'proprioception.fields': '[lift/position]',
         'planner.horizon': 10,
     }
     arguments = ['--ros-args', '-r', '__ns:=/arm']

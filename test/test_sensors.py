@@ -37,7 +37,7 @@ ARM = replace(
     cameras={'left': CameraSpec(height=2, width=2), 'right': CameraSpec(height=2, width=2)},
     proprioception=(SignalSpec('elbow', 'rad'), SignalSpec('speed', 'rad/s')),
 )
-FIELDS = ('position:elbow', 'velocity:wrist')
+FIELDS = ('elbow/position', 'wrist/velocity')
 PICTURE = np.zeros((2, 2, 3), dtype=np.uint8)
 START_SEC = 1000.0
 
@@ -333,10 +333,15 @@ def test_joint_states_of_others_are_passed_over_and_bad_ones_refused():
             reader.read(message)
 
 
-@pytest.mark.parametrize('field', ['elbow', 'angle:elbow', 'position:', ''])
+@pytest.mark.parametrize('field', ['elbow', 'elbow/angle', '/position', ''])
 def test_a_field_that_no_joint_state_has_is_refused_with_the_cure(field):
-    with pytest.raises(ConfigError, match='write e.g. position:joint1'):
+    with pytest.raises(ConfigError, match='write e.g. joint1/position'):
         JointReader([field])
+
+
+def test_a_joint_may_have_a_prefix():
+    message = JointState(name=['left/elbow'], effort=[0.3])
+    assert JointReader(['left/elbow/effort']).read(message).tolist() == [0.3]
 
 
 def test_topics_and_fields_are_those_that_the_card_asks_for():
@@ -346,9 +351,9 @@ def test_topics_and_fields_are_those_that_the_card_asks_for():
         'left': 'left/image_raw', 'right': 'right/image_raw'
     }  # fmt: skip
     fields = settings.proprioception_fields(values, ARM)
-    assert fields == ['position:elbow', 'position:speed']
+    assert fields == ['elbow/position', 'speed/position']
     assert settings.proprioception_fields(values, CARD) == []
-    for card, fields in ((ARM, ['position:a']), (CARD, ['position:a'])):
+    for card, fields in ((ARM, ['a/position']), (CARD, ['a/position'])):
         with pytest.raises(ConfigError, match=f'{len(card.proprioception)} signals'):
             settings.proprioception_fields({'proprioception.fields': fields}, card)
     spec = CameraSpec(height=2, width=2)

@@ -17,19 +17,22 @@ QUANTITIES = ('position', 'velocity', 'effort')
 class JointReader:
     """Reads signals out of joint states, in the units that those have: rad or m, and so on.
 
-    :param fields: ``position:<joint>``, ``velocity:<joint>`` or ``effort:<joint>`` for each signal
+    :param fields: ``<joint>/position``, ``<joint>/velocity`` or ``<joint>/effort`` for each
+        signal, as ros2_control names its interfaces
     :raises ConfigError: when one is none of these
     """
 
     def __init__(self, fields: Sequence[str]) -> None:
-        self._fields = [tuple(field.split(':', 1)) for field in fields]
-        for field, parts in zip(fields, self._fields):
-            if len(parts) != 2 or parts[0] not in QUANTITIES or not parts[1]:
+        self._fields = []
+        for field in fields:
+            joint, _, quantity = field.rpartition('/')  # a joint may have a prefix with one
+            if not joint or quantity not in QUANTITIES:
                 raise ConfigError(
-                    f'proprioception.fields: "{field}" given, write e.g. position:joint1, with '
+                    f'proprioception.fields: "{field}" given, write e.g. joint1/position, with '
                     f'one of {", ".join(QUANTITIES)}'
                 )
-        self._joints = {joint for _, joint in self._fields}
+            self._fields.append((joint, quantity))
+        self._joints = {joint for joint, _ in self._fields}
 
     def concerns(self, message: JointState) -> bool:
         """Whether a message is about any of our joints; grippers and wheels send their own."""
@@ -42,7 +45,7 @@ class JointReader:
         """
         places = {name: place for place, name in enumerate(message.name)}
         values = []
-        for quantity, joint in self._fields:
+        for joint, quantity in self._fields:
             place, numbers = places.get(joint), getattr(message, quantity)
             if place is None or place >= len(numbers):
                 raise ObservationError(f'joint state without {quantity} of {joint}')

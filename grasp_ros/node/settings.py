@@ -135,7 +135,7 @@ def proprioception_fields(values: Mapping[str, Any], card: ModelCard) -> list[st
     :raises ConfigError: when their number does not fit the card
     """
     names = [signal.name for signal in card.proprioception]
-    fields = values['proprioception.fields'] or [f'position:{name}' for name in names]
+    fields = values['proprioception.fields'] or [f'{name}/position' for name in names]
     if len(fields) != len(names):
         raise ConfigError(
             f'proprioception.fields: {len(fields)} entries given, model {card.name} has '

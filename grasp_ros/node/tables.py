@@ -131,7 +131,7 @@ MPC = (
     Parameter(
         'proprioception.fields', 'string[]', [], changes='configure',
         meaning="Where in `joint_states` each proprioceptive signal of the model's card is: "
-        '`position:joint1`, `velocity:joint1` or `effort:joint1`; empty = the position of the '
+        '`joint1/position`, `joint1/velocity` or `joint1/effort`; empty = the position of the '
         'joint with the name of the signal.',
     ),
     Parameter(
