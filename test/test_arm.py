@@ -88,9 +88,9 @@ class Plant:
         joints = JointState(name=['turn', 'lift'], position=[9.0, self.place[2]])
         gripper = JointState(name=['finger'], position=[9.0])
         joints.header.stamp = gripper.header.stamp = now
-        self._gripper.publish(gripper)
         if self.silent != 'joints':
             self._joints.publish(joints)
+        self._gripper.publish(gripper)  # must not take the other's place
 
 
 @pytest.fixture

@@ -69,7 +69,8 @@ class Inputs:
             else:
                 self._listen(Image, topic, camera)
         if joints is not None:
-            self._listen(JointState, 'joint_states', JOINTS, joints.concerns)
+            # Of several publishers, one's message must not take the place of another's.
+            self._listen(JointState, 'joint_states', JOINTS, joints.concerns, depth=10)
 
     def goal(self, image: Image) -> Frame:
         """What the sensors see at a goal that a picture shows; the stamp is 0.
@@ -101,10 +102,13 @@ class Inputs:
             self._node.destroy_subscription(subscription)
 
     def _listen(
-        self, kind: type, topic: str, sensor: str, concerns: Callable[[Any], bool] | None = None
-    ) -> None:
+        self, kind: type, topic: str, sensor: str,
+        concerns: Callable[[Any], bool] | None = None, *, depth: int = 1,
+    ) -> None:  # fmt: skip
         newest = QoSProfile(
-            depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT
+            depth=depth,
+            history=HistoryPolicy.KEEP_LAST,
+            reliability=ReliabilityPolicy.BEST_EFFORT,
         )
         callback = partial(self._take, sensor, concerns)
         options = qos.subscription(self._node, topic)
