@@ -35,6 +35,18 @@ class ObservationError(GraspError):
     code = 200
 
 
+class GoalError(GraspError):
+    """A goal is no good, or cannot be saved: its name, its files, or what is missing."""
+
+    code = 105
+
+
+class UnknownGoalError(GoalError):
+    """No goal of that name is saved; the text names those that are."""
+
+    code = 108
+
+
 class ConfigError(GraspError):
     """A setting is out of range or contradicts another one."""
 

@@ -13,14 +13,13 @@ import torch
 
 pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import Image
 
 from grasp_ros.control.controller import Controller, TickStatus
 from grasp_ros.control.history import Frame
+from grasp_ros.control.tick import COLD
 from grasp_ros.control.warm_start import Drop
-from grasp_ros.node import parameters, tables
+from grasp_ros.node import goals, parameters, tables
 from grasp_ros.node.goals import Result
-from grasp_ros.node.images import fill
 from grasp_ros.node.settings import Settings
 from grasp_ros.node.worker import Arrival, Worker
 from grasp_ros.planners import registry
@@ -66,19 +65,15 @@ class Point(LatentModel):
         return context[:, -1] + 0.1 * actions[:, -1, 0]
 
 
-class Goal:
-    """Stands in for a goal of the action server."""
+class Goal(goals.Goal):
+    """A goal that keeps its end to itself."""
 
     def __init__(self, number, picture):
-        self.number, self.timeout_sec, self.image = number, 0.0, Image()
-        fill(self.image, picture)
+        super().__init__(number, Frame({'top': picture}, 0.0))
         self.end = None
 
-    def feedback(self, **values):
-        pass
-
-    def finish(self, end):
-        self.end = self.end or end
+    def _tell(self, end):
+        self.end = end
 
 
 class Bench:
@@ -399,6 +394,23 @@ def test_the_ends_of_the_warm_start_are_counted_by_reason(bench):
     assert after.counters.drops == {Drop.GOAL: 1, Drop.RESET: 1}
 
 
+@pytest.mark.parametrize('schedule', ['after_frame', 'ahead'])
+def test_a_warm_start_that_is_cleared_is_dropped_once_and_the_goal_stays(bench, schedule):
+    b = bench(**{'control.schedule': schedule})
+    goal = Goal(1, RIGHT)
+    b.worker.set_goal(goal)
+    b.wait_for_next(lambda r: moves_right(r) and r.tick.shift_steps != COLD)
+    before = len(b.reports)
+    b.worker.clear_warm_start()
+    cleared = b.wait_for_next(lambda r: r.tick.dropped is Drop.CLEARED)
+    assert cleared.counters.drops == {Drop.CLEARED: 1}
+    # The command of that very tick is one of a plan that began cold.
+    assert cleared.tick.status is TickStatus.SOLVED and cleared.tick.shift_steps == COLD
+    b.wait_for_next(lambda r: moves_right(r) and r.tick.shift_steps != COLD)
+    assert all(report.tick.action.any() for report in b.reports[before:]) and goal.end is None
+    assert b.reports[-1].counters.drops == {Drop.CLEARED: 1}
+
+
 AHEAD = {'control.schedule': 'ahead'}
 
 
@@ -432,7 +444,7 @@ def test_the_schedule_changes_while_it_runs(bench):
     assert not any(map(is_prepared, after()))
 
 
-@pytest.mark.parametrize('change', ['goal', 'cancel', 'settings', 'clock', 'stop'])
+@pytest.mark.parametrize('change', ['goal', 'cancel', 'settings', 'clock', 'clear', 'stop'])
 def test_a_preparation_that_nobody_wants_any_more_ends(bench, change):
     b = bench(**AHEAD)
     begun, ended, budgets = threading.Event(), threading.Event(), []
@@ -457,6 +469,8 @@ def test_a_preparation_that_nobody_wants_any_more_ends(bench, change):
         b.worker.apply(b.settings(**{'planner.horizon': 4}))
     elif change == 'clock':
         b.worker.forget_frames()
+    elif change == 'clear':
+        b.worker.clear_warm_start()
     else:
         assert b.worker.stop(LIMIT_SEC)
     assert ended.wait(LIMIT_SEC)

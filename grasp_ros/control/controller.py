@@ -140,6 +140,10 @@ class Controller:
         self._goal_distance = None
         self._drop(Drop.GOAL)
 
+    def clear_warm_start(self) -> None:
+        """Drop the plan and all that would start from it; frames and goal stay."""
+        self._drop(Drop.CLEARED)
+
     def step(
         self,
         frame: Frame | None,

@@ -24,6 +24,7 @@ class Drop(enum.Enum):
     FAILURES = 'too many solves in a row have failed'
     EXPIRED = 'no frame came for as long as the plan was'
     RESET = 'frames were forgotten'
+    CLEARED = 'it was asked for'
 
 
 def shift(

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.control.warm_start import Drop
-from grasp_ros.node.camera import Camera
 from grasp_ros.node.health import PARTS, CameraHealth, Health, Held, Level
+from grasp_ros.node.sensors import Sensors
 from grasp_ros.node.worker import Arrival, TickReport
 from grasp_ros.world_models.base import ModelCard
 
@@ -29,7 +29,7 @@ _LEVELS = {
     TickStatus.CLOCK_STANDS: Level.WARN,
     TickStatus.PREVIOUS_PLAN: Level.WARN,
 }
-_EXPECTED = (None, Drop.GOAL, Drop.RESET)
+_EXPECTED = (None, Drop.GOAL, Drop.RESET, Drop.CLEARED)
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class ControllerHealth:
     """Camera, solver, deadline and warm start, from one activation of the node to its end.
 
     :param card: of the model
-    :param camera: that decides what is a frame
+    :param sensors: that decide what is a frame
     """
 
-    def __init__(self, card: ModelCard, camera: Camera) -> None:
+    def __init__(self, card: ModelCard, sensors: Sensors) -> None:
         self._period_sec = card.control_period_sec
-        self._camera = camera
+        self._sensors = sensors
         self._lock = threading.Lock()  # frames, ticks and the judge have a thread each
         self._ticked_sec = time.monotonic()
         self._frames = CameraHealth(1.0 / self._period_sec, now_sec=self._ticked_sec)
@@ -100,8 +100,8 @@ class ControllerHealth:
                 now_sec=now_sec,
                 ros_sec=ros_sec,
                 timeout_sec=timeout_sec,
-                refused=self._camera.rejected,
-                refusal=self._camera.reason,
+                refused=self._sensors.rejected,
+                refusal=self._sensors.reason,
             )
             parts = (camera, self._of_solver(now_sec), self._of_deadline(), self._of_warm_start())
         return dict(zip(PARTS, parts, strict=True))

@@ -199,19 +199,15 @@ def model(values: Mapping[str, Any], gate: Mapping[str, Any]) -> Iterator[Findin
 
 def _times(controller) -> tuple[float, float]:
     """Median of image to action and of the preparation, s, on black pictures."""
-    import numpy as np
-
-    from grasp_ros.control.history import Frame
+    from grasp_ros.node.settings import black_frame
 
     card = controller.model.card
-    name, camera = next(iter(card.cameras.items()))
-    black = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
-    controller.set_goal(controller.encode_goal(Frame({name: black}, 0.0)))
+    controller.set_goal(controller.encode_goal(black_frame(card, 0.0)))
     actions, prepares = [], []
     for n in range(TICKS):
         stamp_sec = n * card.control_period_sec
         started_sec = time.monotonic()
-        controller.step(Frame({name: black}, stamp_sec), now_sec=stamp_sec)
+        controller.step(black_frame(card, stamp_sec), now_sec=stamp_sec)
         acted_sec = time.monotonic()
         controller.prepare(budget_sec=controller.config.deadline_sec)
         actions.append(acted_sec - started_sec)

@@ -9,12 +9,10 @@ from dataclasses import replace
 
 from grasp_ros.control.controller import Controller
 from grasp_ros.control.goal import GoalMonitor, GoalState
-from grasp_ros.control.history import Frame
 from grasp_ros.control.tick import Tick, TickStatus
 from grasp_ros.errors import ObservationError
 from grasp_ros.msg import SolverStatistics
 from grasp_ros.node.goals import Goal, GoalEnd, Result
-from grasp_ros.node.images import to_rgb
 from grasp_ros.node.settings import Settings
 
 _ENDS = {
@@ -32,14 +30,12 @@ _BLIND = (TickStatus.NO_IMAGE, TickStatus.STALE_IMAGE)
 def begin(
     goal: Goal, controller: Controller, settings: Settings, now_sec: float
 ) -> GoalRun | None:
-    """Encode a goal and set it; None when its picture is no good, the goal has then ended.
+    """Encode a goal and set it; None when its latent is no good, the goal has then ended.
 
     :param now_sec: steady clock
     """
-    name, camera = next(iter(controller.model.card.cameras.items()))
     try:
-        image = to_rgb(goal.image, height=camera.height, width=camera.width)
-        latent = controller.encode_goal(Frame({name: image}, now_sec))
+        latent = controller.encode_goal(goal.frame)
     except ObservationError as error:
         goal.finish(GoalEnd(Result.BAD_GOAL_IMAGE, str(error)))
         return None

@@ -1,6 +1,7 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The action ``drive_to_goal_image``: takes goals, hands them to the worker, reports their end."""
+"""Takes goals, by the action ``drive_to_goal_image`` or the topic ``goal_image``, hands them
+on, and tells how they ended."""
 
 from __future__ import annotations
 
@@ -9,15 +10,24 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
 
 from grasp_ros.action import DriveToGoalImage
-from grasp_ros.node import messages
+from grasp_ros.errors import GoalError, GraspError
+from grasp_ros.node import messages, qos
+
+if TYPE_CHECKING:
+    from grasp_ros.control.history import Frame
 
 Result = DriveToGoalImage.Result
+CODES = {value: name for name, value in vars(Result).items() if isinstance(value, int)}
+TOPIC = 'goal_image'
 
 
 @dataclass(frozen=True)
@@ -39,27 +49,23 @@ class GoalEnd:
 
 
 class Goal:
-    """One accepted goal. Any thread may end it; the first end counts.
+    """A goal under way. Any thread may end it; the first end counts.
 
-    :param node: whose executor sends the result
-    :param handle: of the action server
-    :param number: counts the accepted goals, from 1
+    :param number: counts the goals, from 1
+    :param frame: what the sensors see when the robot is there; None where that is not known, such
+        a goal can only end
+    :param timeout_sec: time limit; 0 = the parameter `goal.timeout_sec`
     """
 
-    def __init__(self, node: Node, handle: ServerGoalHandle, number: int) -> None:
+    def __init__(self, number: int, frame: Frame | None, timeout_sec: float = 0.0) -> None:
         self.number = number
-        self.image = handle.request.goal_image
-        self.timeout_sec = handle.request.timeout_sec
-        self.settled = threading.Event()
-        self._node = node
-        self._handle = handle
+        self.frame = frame
+        self.timeout_sec = timeout_sec
         self._lock = threading.Lock()
         self._end: GoalEnd | None = None
 
     def feedback(self, **values: float) -> None:
-        """Send the fields of the action's feedback."""
-        message = messages.set_fields(DriveToGoalImage.Feedback(), values)
-        self._handle.publish_feedback(message)
+        """Tell whoever sent it how it goes, by the fields of the action's feedback."""
 
     def finish(self, end: GoalEnd) -> None:
         """End the goal, unless it has ended already."""
@@ -67,6 +73,48 @@ class Goal:
             if self._end is not None:
                 return
             self._end = end
+        self._tell(end)
+
+    def _tell(self, end: GoalEnd) -> None:
+        """Tell whoever sent it how it ended."""
+
+
+class TopicGoal(Goal):
+    """A goal that came by the topic, which has no result: its end is a line in the log.
+
+    :param logger: of the node
+    """
+
+    def __init__(self, number: int, frame: Frame, *, logger) -> None:
+        super().__init__(number, frame)
+        self._logger = logger
+        logger.info(f'goal {number} came by the topic {TOPIC}')
+
+    def _tell(self, end: GoalEnd) -> None:
+        self._logger.info(f'goal {self.number} ended with {CODES[end.code]}: {end.reason}')
+
+
+class ActionGoal(Goal):
+    """A goal of an action client.
+
+    :param node: whose executor sends the result
+    :param handle: of the action server
+    """
+
+    def __init__(
+        self, number: int, frame: Frame | None, *, node: Node, handle: ServerGoalHandle
+    ) -> None:
+        super().__init__(number, frame, handle.request.timeout_sec)
+        self.settled = threading.Event()
+        self._node = node
+        self._handle = handle
+
+    def feedback(self, **values: float) -> None:
+        """Send the fields of the action's feedback."""
+        message = messages.set_fields(DriveToGoalImage.Feedback(), values)
+        self._handle.publish_feedback(message)
+
+    def _tell(self, end: GoalEnd) -> None:
         # Only now: an execute callback that waits would be polled by the executor all the while.
         # In the executor's thread: there the state cannot change under a cancel request.
         self._node.executor.create_task(self._handle.execute, self._execute)
@@ -91,12 +139,17 @@ class Goal:
 
 
 class GoalServer:
-    """The action server.
+    """The action server, and the subscription beside it.
+
+    A goal whose picture is no good never gets to the worker, so it does not disturb the one under
+    way.
 
     :param node: that it runs on
     :param refusal: why no goal can be taken at present, empty when one can
-    :param on_goal: called with every accepted goal; must return at once
-    :param on_cancel: called with every goal that a client cancels; must return at once
+    :param read: gives what the sensors see at a goal, from its image and the name that it was
+        saved under, one of which is empty; raises :class:`GraspError`
+    :param on_goal: called with every good goal; must return at once
+    :param on_cancel: called with every goal that is cancelled; must return at once
     """
 
     def __init__(
@@ -104,23 +157,33 @@ class GoalServer:
         node: Node,
         *,
         refusal: Callable[[], str],
+        read: Callable[[Image, str], Frame],
         on_goal: Callable[[Goal], None],
         on_cancel: Callable[[Goal], None],
     ) -> None:
         self._node = node
         self._refusal = refusal
+        self._read = read
         self._on_goal = on_goal
         self._on_cancel = on_cancel
         self._numbers = itertools.count(1)
-        self._goals: dict[bytes, Goal] = {}
+        self._goals: dict[bytes, ActionGoal] = {}
+        self._newest: Goal | None = None
         self._server = ActionServer(
             node,
             DriveToGoalImage,
             'drive_to_goal_image',
-            execute_callback=lambda handle: None,  # replaced for each goal in Goal.finish
+            execute_callback=lambda handle: None,  # replaced for each goal in ActionGoal
             goal_callback=self._decide,
             handle_accepted_callback=self._accept,
             cancel_callback=self._cancel,
+        )
+        # Volatile: a picture from before this node came up must not move the robot.
+        profile = QoSProfile(
+            depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
+        )
+        node.create_subscription(
+            Image, TOPIC, self._take, profile, **qos.subscription(node, TOPIC)
         )
 
     def is_settled(self) -> bool:
@@ -137,15 +200,48 @@ class GoalServer:
         if not reason and not (math.isfinite(timeout_sec) and timeout_sec >= 0):
             reason = f'timeout_sec must be finite and >= 0, is {timeout_sec}'
         if reason:
-            self._node.get_logger().warning(f'goal refused: {reason}')
+            self._log_refusal(reason)
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
     def _accept(self, handle: ServerGoalHandle) -> None:
         self._goals = {key: g for key, g in self._goals.items() if not g.settled.is_set()}
-        goal = Goal(self._node, handle, next(self._numbers))
+        frame = end = None
+        try:
+            frame = self._read(handle.request.goal_image, handle.request.goal_name)
+        except GraspError as error:
+            code = error.code if isinstance(error, GoalError) else Result.BAD_GOAL_IMAGE
+            end = GoalEnd(code, str(error))
+        goal = ActionGoal(next(self._numbers), frame, node=self._node, handle=handle)
         self._goals[bytes(handle.goal_id.uuid)] = goal
+        if end is None:
+            self._begin(goal)
+        else:  # not a rejection: that would not tell the client why
+            self._log_refusal(end.reason)
+            goal.finish(end)
+
+    def _take(self, image: Image) -> None:
+        reason = self._refusal()
+        if reason:
+            self._log_refusal(reason)
+        elif image.width or image.height or image.data:
+            try:
+                frame = self._read(image, '')
+            except GraspError as error:
+                self._log_refusal(str(error))
+                return
+            logger = self._node.get_logger()
+            self._begin(TopicGoal(next(self._numbers), frame, logger=logger))
+        elif self._newest is not None:
+            self._on_cancel(self._newest)
+
+    def _begin(self, goal: Goal) -> None:
+        self._newest = goal
         self._on_goal(goal)
+
+    def _log_refusal(self, reason: str) -> None:
+        # A camera that was connected to the topic by mistake may send many a second.
+        self._node.get_logger().warning(f'goal refused: {reason}', throttle_duration_sec=0.5)
 
     def _cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         goal = self._goals.get(bytes(handle.goal_id.uuid))

@@ -110,7 +110,7 @@ class CameraHealth:
         :param ros_sec: ROS clock
         :param timeout_sec: age above which a frame is stale
         :param refused: how many images were no good
-        :param refusal: why the newest was no good, empty when it was taken
+        :param refusal: why there is no newer frame, empty when all is well
         """
         stamps = self._stamps_sec
         age_sec = max(0.0, ros_sec - stamps[-1]) if stamps else math.nan
@@ -132,7 +132,7 @@ class CameraHealth:
         if state in (CameraState.ERROR_RATE, CameraState.WARN_RATE):
             words += f', the controller needs {self._needed_rate_hz:.1f} Hz'
         if refusal:
-            words += f'; images are refused: {refusal}'
+            words += f'; {refusal}'
         values = {
             'state': state.value,
             'rate_hz': rate_hz,

@@ -24,24 +24,27 @@ from typing import TYPE_CHECKING, Any
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
-from grasp_ros.errors import GraspError
+from grasp_ros.errors import GoalError, GraspError
 from grasp_ros.msg import GateStatus
-from grasp_ros.node import images, messages, qos, tables
+from grasp_ros.node import qos, tables
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.goals import Goal, GoalServer
 from grasp_ros.node.health import PARTS, Health, Level
 from grasp_ros.node.parameter_server import ParameterServer
 from grasp_ros.node.passage import Passage
+from grasp_ros.srv import SaveGoal
 
 if TYPE_CHECKING:
-    from grasp_ros.node.camera import Camera
+    from grasp_ros.control.history import Frame
     from grasp_ros.node.controller_health import ControllerHealth
+    from grasp_ros.node.inputs import Inputs
     from grasp_ros.node.reports import Publishers
+    from grasp_ros.node.saved_goals import SavedGoals
     from grasp_ros.node.settings import Settings
-    from grasp_ros.node.worker import Sink, TickReport, Worker
+    from grasp_ros.node.worker import Arrival, Sink, TickReport, Worker
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _STOP_SEC = 1.0  # how long a solver may take to notice that nobody wants its result
@@ -64,17 +67,20 @@ class Sinks:
 
 
 class MpcNode(LifecycleNode):
-    """Subscribes ``image_raw``, or ``image_raw/compressed``, and ``gate_status``; publishes
-    ``action``, ``solver_statistics``, ``plan`` and ``/diagnostics``; serves the action
-    ``drive_to_goal_image``."""
+    """Subscribes ``image_raw``, or ``image_raw/compressed``, ``goal_image`` and ``gate_status``;
+    publishes ``action``, ``solver_statistics``, ``plan`` and ``/diagnostics``; serves the action
+    ``drive_to_goal_image`` and the services ``save_goal`` and ``clear_warm_start``.
+
+    Of several cameras it subscribes ``<camera>/image_raw``, for proprioception ``joint_states``.
+    """
 
     def __init__(self) -> None:
         super().__init__('mpc_node')
         from grasp_ros.node import torch_first  # noqa: F401  once the node can be discovered
 
         self._controller = None
-        self._camera: Camera | None = None
-        self._image_subscription = None
+        self._inputs: Inputs | None = None
+        self._saved_goals: SavedGoals | None = None
         self._outputs: Publishers | None = None
         self._worker: Worker | None = None
         self._health: ControllerHealth | None = None
@@ -87,8 +93,14 @@ class MpcNode(LifecycleNode):
             configured=lambda: self._controller is not None,
         )
         self._goals = GoalServer(
-            self, refusal=self._refusal, on_goal=self._on_goal, on_cancel=self._on_cancel
+            self,
+            refusal=self._refusal,
+            read=self._read_goal,
+            on_goal=self._on_goal,
+            on_cancel=self._on_cancel,
         )
+        self.create_service(SaveGoal, 'save_goal', self._on_save_goal)
+        self.create_service(Trigger, 'clear_warm_start', self._on_clear_warm_start)
         self._passage = Passage(lambda: self._outputs is not None and self._outputs.is_heard())
         topic = 'gate_status'
         self.create_subscription(
@@ -155,7 +167,7 @@ class MpcNode(LifecycleNode):
             self._controller.reset()
             self._controller.set_goal(None)
             self._outputs.open()
-            self._health = ControllerHealth(self._controller.model.card, self._camera)
+            self._health = ControllerHealth(self._controller.model.card, self._inputs.sensors)
             self._worker = Worker(
                 controller=self._controller,
                 settings=self._read_settings(),
@@ -165,6 +177,7 @@ class MpcNode(LifecycleNode):
                 passed=self._passage.share,
             )
             self._worker.start()
+            self._inputs.open()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -198,53 +211,39 @@ class MpcNode(LifecycleNode):
 
     def _configure(self) -> None:
         from grasp_ros.node import settings
-        from grasp_ros.node.camera import Camera
+        from grasp_ros.node.inputs import Inputs
         from grasp_ros.node.reports import Publishers
+        from grasp_ros.node.saved_goals import SavedGoals
 
         values = self._settings.values
-        if values['image_transport'] == 'compressed':
-            from grasp_ros.node import compressed_images
-
-            kind, topic = CompressedImage, compressed_images.topic(self)
-            to_rgb = compressed_images.to_rgb
-        else:
-            kind, topic, to_rgb = Image, 'image_raw', images.to_rgb
         controller = settings.build_controller(values)
         card = controller.model.card
-        self._camera = Camera(
-            card,
-            now_ns=self._now_ns,
-            logger=self.get_logger(),
-            to_rgb=to_rgb,
-            on_set_back=self._start_over,
+        self._inputs = Inputs(
+            self, card, values, on_frame=self._on_frame, on_set_back=self._start_over
         )
+        self._saved_goals = SavedGoals(values['goal.folder'], card)
         self._outputs = Publishers(
             self,
             model=controller.model,
             layout=settings.twist_layout(values, card),
             frame_id=values['frame_id'],
-            frames_rejected=lambda: self._camera.rejected,
-        )
-        newest = QoSProfile(
-            depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT
-        )
-        self._image_subscription = self.create_subscription(
-            kind, topic, self._on_image, newest, **qos.subscription(self, topic)
+            frames_rejected=lambda: self._inputs.sensors.rejected,
         )
         self._controller = controller
 
     def _release(self) -> None:
-        if self._image_subscription is not None:
-            self.destroy_subscription(self._image_subscription)
+        if self._inputs is not None:
+            self._inputs.destroy()
         if self._outputs is not None:
             self._outputs.destroy()
-        self._image_subscription = self._outputs = self._camera = self._controller = None
+        self._inputs = self._outputs = self._saved_goals = self._controller = None
         self._model_health = _NO_MODEL
 
     def _stop(self) -> bool:
         """Safe command, end of the goal, end of the worker; whether the latter has ended."""
         if self._worker is None:
             return True
+        self._inputs.close()
         self._outputs.close()
         worker, self._worker, self._health = self._worker, None, None
         stopped = worker.stop(_STOP_SEC)
@@ -252,14 +251,9 @@ class MpcNode(LifecycleNode):
             self.get_logger().error(f'the solver does not return after {_STOP_SEC} s')
         return stopped
 
-    def _on_image(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
-        worker = self._worker
-        if worker is None:
-            return
-        arrival = self._camera.take(message, messages.publisher_of(info))
-        if arrival is not None:
-            worker.offer_frame(arrival)
-            self._health.receive(arrival)
+    def _on_frame(self, arrival: Arrival) -> None:
+        self._worker.offer_frame(arrival)
+        self._health.receive(arrival)
 
     def _judge(self) -> Mapping[str, Health]:
         """What to show of each part."""
@@ -272,6 +266,38 @@ class MpcNode(LifecycleNode):
 
     def _refusal(self) -> str:
         return '' if self._worker is not None else 'the node is not active'
+
+    def _read_goal(self, image: Image, name: str) -> Frame:
+        """What the sensors see at a goal.
+
+        :raises GraspError: naming what is wrong with it
+        """
+        if name and image.data:
+            raise GoalError('goal_image and goal_name are both given: leave one of them empty')
+        return self._saved_goals.load(name) if name else self._inputs.goal(image)
+
+    def _on_save_goal(
+        self, request: SaveGoal.Request, response: SaveGoal.Response
+    ) -> SaveGoal.Response:
+        reason = self._refusal()
+        if not reason:
+            timeout_sec = self._settings['control.image_timeout_sec']
+            try:
+                frame = self._inputs.sensors.look(now_sec=self._now_sec(), timeout_sec=timeout_sec)
+                path = self._saved_goals.save(request.name, frame, overwrite=request.overwrite)
+            except GraspError as error:
+                reason = str(error)
+        response.success, response.message = not reason, reason or str(path)
+        return response
+
+    def _on_clear_warm_start(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        reason = self._refusal()
+        if not reason:
+            self._worker.clear_warm_start()
+        response.success, response.message = not reason, reason or 'dropped at the next tick'
+        return response
 
     def _on_goal(self, goal: Goal) -> None:
         self._worker.set_goal(goal)
@@ -287,7 +313,7 @@ class MpcNode(LifecycleNode):
         """Forget what was stamped by a clock that has been set back since."""
         if self._worker is not None:
             self.get_logger().warning('the clock jumped back: frames and plan are dropped')
-            self._camera.forget()
+            self._inputs.sensors.forget()
             self._worker.forget_frames()
 
     def _check(self, values: Mapping[str, Any]) -> None:
@@ -297,6 +323,8 @@ class MpcNode(LifecycleNode):
         settings.check(values, card)
 
     def _apply(self, values: Mapping[str, Any]) -> None:
+        if self._inputs is not None:
+            self._inputs.sensors.tolerance_sec = values['control.sync_tolerance_sec']
         if self._worker is not None:
             self._worker.apply(self._read_settings())
 
@@ -306,11 +334,8 @@ class MpcNode(LifecycleNode):
         model = self._controller.model
         return Settings.from_values(self._settings.values, model.card, model.device)
 
-    def _now_ns(self) -> int:
-        return self.get_clock().now().nanoseconds
-
     def _now_sec(self) -> float:
-        return 1e-9 * self._now_ns()
+        return 1e-9 * self.get_clock().now().nanoseconds
 
 
 def main(args: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from grasp_ros.world_models.base import ModelCard
 DEADLINE_RATIO = 0.6  # of the control period; the rest is the margin for a busy machine
 _WARM_UP_TICKS = 3
 _RATE_TOLERANCE = 1e-6
+_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def check(values: Mapping[str, Any], card: ModelCard | None) -> None:
     """
     if card is not None:
         control_period_sec(values, card)
+        proprioception_fields(values, card)
         Settings.from_values(values, card)
     name, settings = planner_settings(values)
     entry = registry.PLANNERS[name]
@@ -126,21 +129,46 @@ def twist_layout(values: Mapping[str, Any], card: ModelCard) -> TwistLayout:
     return TwistLayout(names, scales)
 
 
+def proprioception_fields(values: Mapping[str, Any], card: ModelCard) -> list[str]:
+    """Where in a joint state each signal is, for :class:`~grasp_ros.node.joints.JointReader`.
+
+    :raises ConfigError: when their number does not fit the card
+    """
+    names = [signal.name for signal in card.proprioception]
+    fields = values['proprioception.fields'] or [f'{name}/position' for name in names]
+    if len(fields) != len(names):
+        raise ConfigError(
+            f'proprioception.fields: {len(fields)} entries given, model {card.name} has '
+            f'{len(names)} signals{": " if names else ", leave it empty"}{", ".join(names)}'
+        )
+    return fields
+
+
+def camera_topics(card: ModelCard) -> dict[str, str]:
+    """Camera -> its topic: ``image_raw``; of several cameras ``<camera>/image_raw``.
+
+    :raises ConfigError: when a name cannot stand in those of a topic and of a saved goal's file
+    """
+    for name in card.cameras:
+        if not (card.senses_one_picture or _CAMERA_NAME.fullmatch(name)):
+            raise ConfigError(
+                f'camera "{name}" of model {card.name}: write letters, digits and _ alone in its '
+                'card, a letter first'
+            )
+    if len(card.cameras) == 1:
+        return dict.fromkeys(card.cameras, 'image_raw')
+    return {name: f'{name}/image_raw' for name in card.cameras}
+
+
 def build_controller(values: Mapping[str, Any]) -> Controller:
     """Load the model, make the planner and run both a few times, so that no tick is the first.
 
-    :raises GraspError: when the model cannot be loaded, does not fit a single camera, or the
-        parameters do not fit it
+    :raises GraspError: when the model cannot be loaded, or the parameters do not fit it
     """
     if values['model.threads']:
         torch.set_num_threads(values['model.threads'])
     model = checkpoint.load(values['model.path'], device=values['model.device'])
     card = model.card
-    if len(card.cameras) != 1 or card.proprioception:
-        raise ConfigError(
-            f'model {card.name} needs the cameras {", ".join(card.cameras)} and '
-            f'{len(card.proprioception)} proprioceptive signals; this node has one camera'
-        )
     check(values, card)
     settings = Settings.from_values(values, card, model.device)
     planner = registry.make(settings.planner_name, model, **settings.planner)
@@ -154,19 +182,27 @@ def build_controller(values: Mapping[str, Any]) -> Controller:
     return controller
 
 
+def black_frame(card: ModelCard, stamp_sec: float) -> Frame:
+    """A frame that fits a card: all pictures are black, all signals zero."""
+    images = {
+        name: np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
+        for name, camera in card.cameras.items()
+    }
+    signals = np.zeros(len(card.proprioception)) if card.proprioception else None
+    return Frame(images, stamp_sec, signals)
+
+
 def _warm_up(controller: Controller) -> None:
     """Encode, solve, prepare and correct, whichever the schedule: it may change later."""
     config, card = controller.config, controller.model.card
     controller.config = replace(
         config, schedule='ahead', feedback_updates=1, unforeseen_frames=0, frozen_frames=0
     )
-    name, camera = next(iter(card.cameras.items()))
-    black = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
     now_sec = time.monotonic()
-    controller.set_goal(controller.encode_goal(Frame({name: black}, now_sec)))
+    controller.set_goal(controller.encode_goal(black_frame(card, now_sec)))
     for n in range(_WARM_UP_TICKS * card.action_block):
         stamp_sec = now_sec + n * card.control_period_sec
-        tick = controller.step(Frame({name: black}, stamp_sec), now_sec=stamp_sec)
+        tick = controller.step(black_frame(card, stamp_sec), now_sec=stamp_sec)
         controller.prepare(budget_sec=config.deadline_sec)
     if tick.status not in (TickStatus.SOLVED, TickStatus.IN_BLOCK):
         raise ModelError(f'a first solve with model {card.name} failed: {tick.detail}')

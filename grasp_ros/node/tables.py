@@ -106,6 +106,11 @@ MPC = (
         meaning='Age of the newest image above which the safe command is sent.',
     ),
     Parameter(
+        'control.sync_tolerance_sec', 'double', 0.05, unit='s', low=0.0, high=10.0,
+        meaning='How far apart the stamps of images and joint states may be that make one frame, '
+        'where the model has several cameras or proprioception.',
+    ),
+    Parameter(
         'control.max_action', 'double[]', [], unit="card's units", low=0.0, high=HUGE,
         meaning="Largest amount of each action; empty = the card's bounds, which it never "
         'exceeds.',
@@ -123,6 +128,17 @@ MPC = (
         'control.output_scales', 'double[]', [], low=-HUGE, high=HUGE, changes='configure',
         meaning="Factor on each action in the twist, from the card's unit to m/s or rad/s, or its "
         'sign; empty = 1.',
+    ),
+    Parameter(
+        'proprioception.fields', 'string[]', [], changes='configure',
+        meaning="Where in `joint_states` each proprioceptive signal of the model's card is: "
+        '`joint1/position`, `joint1/velocity` or `joint1/effort`; empty = the position of the '
+        'joint with the name of the signal.',
+    ),
+    Parameter(
+        'goal.folder', 'string', '~/.ros/grasp_ros/goals', changes='start',
+        meaning='Where `save_goal` saves goals and `goal_name` finds them, as PNG files; `~` is '
+        'the home folder.',
     ),
     Parameter(
         'goal.tolerance', 'double', 0.0, low=0.0, high=HUGE,

@@ -125,7 +125,7 @@ class Worker:
         self._stopped = False
         self._arrival: Arrival | None = None
         self._new_settings: Settings | None = None
-        self._reset_requested = False
+        self._reset_requested = self._clear_requested = False
         self._wanted_goal: Goal | None = None
         self._run: GoalRun | None = None
         self._goal_number = 0
@@ -173,6 +173,11 @@ class Worker:
         with self._changed:
             self._arrival = None
             self._reset_requested = True
+
+    def clear_warm_start(self) -> None:
+        """Drop the plan and what the next solve would start from; the goal stays."""
+        with self._changed:
+            self._clear_requested = True
 
     def set_goal(self, goal: Goal) -> None:
         """Drive to another goal; the one before ends with PREEMPTED."""
@@ -307,6 +312,7 @@ class Worker:
                 self._wanted_goal is present
                 and self._new_settings is None
                 and not self._reset_requested
+                and not self._clear_requested
                 and not self._stopped
             )
 
@@ -354,6 +360,7 @@ class Worker:
         with self._changed:
             settings, self._new_settings = self._new_settings, None
             reset, self._reset_requested = self._reset_requested, False
+            clear, self._clear_requested = self._clear_requested, False
             arrival = self._arrival
         if settings is not None:
             controller = self._controller
@@ -370,6 +377,8 @@ class Worker:
                 self._run.apply(settings)
         if reset:
             self._controller.reset()
+        if clear:
+            self._controller.clear_warm_start()
         return arrival
 
     def _follow_wanted_goal(self) -> Goal | None:

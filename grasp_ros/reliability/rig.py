@@ -254,10 +254,12 @@ class Rig:
             raise RigError(response.message)
         return response.image
 
-    def send_goal(self, image: Image, timeout_sec: float = 0.0, feedback: Any = None) -> Any:
-        """Send a goal image and give its handle, accepted or not."""
+    def send_goal(
+        self, image: Image, timeout_sec: float = 0.0, feedback: Any = None, name: str = ''
+    ) -> Any:
+        """Send a goal image, or an empty one and a name, and give its handle, accepted or not."""
         self.wait_for(self._goals.server_is_ready, 'the action server')
-        goal = DriveToGoalImage.Goal(goal_image=image, timeout_sec=timeout_sec)
+        goal = DriveToGoalImage.Goal(goal_image=image, timeout_sec=timeout_sec, goal_name=name)
         future = self._goals.send_goal_async(goal, feedback_callback=feedback)
         return self.result_of(future, 'the answer to a goal')
 

@@ -157,6 +157,11 @@ class ModelCard:
         """Seconds between two commands: the model step divided by k."""
         return self.model_step_sec / self.action_block
 
+    @property
+    def senses_one_picture(self) -> bool:
+        """Whether one camera is all that the model senses with."""
+        return len(self.cameras) == 1 and not self.proprioception
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; :meth:`from_dict` gives the same card back."""
         return asdict(self)
