@@ -35,6 +35,12 @@ class ObservationError(GraspError):
     code = 200
 
 
+class MessageError(GraspError):
+    """A message holds something else than it must."""
+
+    code = 210
+
+
 class ConfigError(GraspError):
     """A setting is out of range or contradicts another one."""
 

@@ -1,6 +1,9 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the gate sends the robot: the same command in each message, and zero where it must stop."""
+"""What the gate sends the robot: the same command in each message, and zero where it must stop.
+
+Trajectories are judged by the rules by which joint_trajectory_controller takes or refuses them.
+"""
 
 import math
 from pathlib import Path
@@ -13,8 +16,10 @@ from geometry_msgs.msg import Twist, TwistStamped
 from hypothesis import given
 from hypothesis import strategies as st
 from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
-from grasp_ros.errors import ConfigError
+from grasp_ros.control.outlook import STEP_SEC
+from grasp_ros.errors import ConfigError, MessageError
 from grasp_ros.node import messages, outputs, parameters, tables
 from grasp_ros.node.messages import TWIST_FIELDS
 from grasp_ros.node.processes import NodeProcess
@@ -24,7 +29,11 @@ README = Path(__file__).resolve().parents[1] / 'README.md'
 COMMAND = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 STILL = (0.0,) * 6
 STAMP = messages.to_time(7_000_000_000)
-ARRAY = 'Float64MultiArray'
+ARRAY, TRAJECTORY = 'Float64MultiArray', 'JointTrajectory'
+ARM = {
+    'type': TRAJECTORY, 'joints': ['shoulder', 'elbow'], 'fields': ['linear.y', 'angular.z'],
+    'scales': [2.0, -1.0],
+}  # fmt: skip
 
 
 def values(**changes):
@@ -33,7 +42,7 @@ def values(**changes):
 
 
 def sent(command, **changes):
-    return outputs.make(values(**changes)).message(command, STAMP, 'base')
+    return outputs.make(values(**changes)).message([command], STAMP, 'base')
 
 
 def test_a_twist_with_and_without_a_stamp_is_the_command():
@@ -66,6 +75,9 @@ def test_an_array_holds_the_fields_that_are_named_each_times_its_scale(fields, s
         ({'type': ARRAY, 'scales': [1.0]}, '1 entries given, write 6'),
         ({'type': ARRAY, 'fields': ['linear.x'], 'scales': [1.0, 2.0]}, 'write 1, one for each'),
         ({'type': 'Twist', 'fields': ['linear.x']}, 'a Twist has its own: leave them empty'),
+        ({'type': ARRAY, 'joints': ['elbow']}, 'a Float64MultiArray names none: leave it empty'),
+        ({'type': TRAJECTORY}, '0 joints named, write the names of 6'),
+        ({**ARM, 'joints': ['elbow', 'elbow']}, '1 joints named, write the names of 2'),
         ({'scales': [2.0] * 6}, 'a TwistStamped has its own'),
     ],
 )
@@ -87,16 +99,82 @@ def test_any_command_is_finite_in_any_array_and_zero_is_zero(scales, command, da
     assert not any(sent(STILL, type=ARRAY, fields=fields, scales=scales).data)
 
 
-def test_the_example_of_the_readme_is_one_that_can_be():
-    _, found, rest = README.read_text(encoding='utf-8').partition('**What the robot is sent.**')
+def accepted(message, joints):
+    """Joint -> velocities, where joint_trajectory_controller takes the message.
+
+    By its `validate_trajectory_msg` (Jazzy to Rolling), with integration allowed: all joints, at
+    least one point, times that increase, at rest at the end.
+    """
+    assert isinstance(message, JointTrajectory)
+    assert list(message.joint_names) == joints and message.points
+    assert message.header.stamp == messages.to_time(0), 'it begins when it arrives'
+    for n, point in enumerate(message.points, start=1):
+        assert messages.to_nanoseconds(point.time_from_start) == round(1e9 * n * STEP_SEC)
+        assert len(point.velocities) == len(joints) and all(map(math.isfinite, point.velocities))
+        assert not (point.positions or point.accelerations or point.effort)
+    assert not any(message.points[-1].velocities), 'it ends at rest'
+    return dict(zip(joints, zip(*(point.velocities for point in message.points))))
+
+
+def test_a_trajectory_has_the_velocity_of_every_joint_that_is_named_and_ends_at_rest():
+    slow = (0.0, 0.1, 0.0, 0.0, 0.0, 0.2)
+    message = outputs.make(values(**ARM)).message([COMMAND, slow, STILL], STAMP, 'base')
+    velocities = accepted(message, ARM['joints'])
+    assert velocities['shoulder'] == pytest.approx((0.4, 0.2, 0.0))
+    assert velocities['elbow'] == pytest.approx((-0.6, -0.2, 0.0))
+
+
+def test_planned_commands_survive_the_message_that_the_controller_sends_them_in():
+    message = messages.commands([COMMAND, STILL, COMMAND], 0.1, STAMP, 'base')
+    assert message.header.stamp == STAMP and message.header.frame_id == 'base'
+    commands, period_sec = messages.read_commands(message)
+    assert commands == [COMMAND, STILL, COMMAND] and period_sec == pytest.approx(0.1)
+
+
+def no_twist(message):
+    message.points[1].velocities = []
+
+
+def late(message):
+    message.points[2].time_from_start.nanosec += 10_000_000
+
+
+def backwards(message):
+    message.points.reverse()
+
+
+def alone(message):
+    message.points = message.points[:1]
+
+
+@pytest.mark.parametrize('spoil', [no_twist, late, backwards, alone])
+def test_a_plan_of_another_form_is_refused(spoil):
+    message = messages.commands([COMMAND] * 4, 0.1, STAMP, 'base')
+    spoil(message)
+    with pytest.raises(MessageError):
+        messages.read_commands(message)
+
+
+@pytest.mark.parametrize(
+    ('heading', 'command', 'numbers'),
+    [
+        ('**What the robot is sent.**', (0.1, 0.2, *STILL[2:]), [4.0, -2.0]),
+        ('**Trajectories.**', (0.0, 0.0, 0.0, 0.1, 0.2, 0.0), [0.1, -0.2]),
+    ],
+)
+def test_the_examples_of_the_readme_are_some_that_can_be(heading, command, numbers):
+    _, found, rest = README.read_text(encoding='utf-8').partition(heading)
     assert found
     example = yaml.safe_load(rest.split('```')[1].removeprefix('yaml'))
     for node, table in (('control', tables.MPC), ('gate', tables.GATE)):
         named = {f'{node}.{name}': value for name, value in example[node].items()}
         assert named.keys() <= parameters.defaults(table).keys()
         assert parameters.problem(table, named) is None
-    chosen = {name.removeprefix('output_'): value for name, value in example['gate'].items()}
-    assert list(sent((0.1, 0.2, *STILL[2:]), **chosen).data) == pytest.approx([4.0, -2.0])
+    chosen = {
+        name.removeprefix('output_'): value
+        for name, value in example['gate'].items() if name.startswith('output_')
+    }  # fmt: skip
+    assert numbers_of(sent(command, **chosen)) == pytest.approx(numbers)
 
 
 @pytest.fixture(scope='module')
@@ -139,6 +217,8 @@ class Receiver:
 
 
 def numbers_of(message):
+    if isinstance(message, JointTrajectory):
+        return list(message.points[0].velocities)
     if isinstance(message, Float64MultiArray):
         return list(message.data)
     return list(messages.command(message if hasattr(message, 'twist') else TwistStamped(
@@ -176,6 +256,57 @@ def test_limits_checks_and_stops_hold_in_every_message(client, tmp_path, kind, c
         rig.wait_for(
             lambda: robot.heard and numbers_of(robot.heard[-1]) == still, 'zero as the last word'
         )
+    finally:
+        rig.close()
+
+
+def test_a_trajectory_is_sent_once_has_the_plan_in_it_and_holds_at_its_end(client, tmp_path):
+    rig = Rig(client, '/arm', tmp_path)
+    joints, forward = ARM['joints'], (0.0, 0.2, 0.0, 0.0, 0.0, 0.0)
+    try:
+        robot = Receiver(rig, JointTrajectory, **ARM)
+        plans = client.create_publisher(MultiDOFJointTrajectory, '/arm/planned_actions', 1)
+        rig.wait_for(plans.get_subscription_count, 'the gate listening to plans')
+
+        def next_of(act):
+            """What the robot is sent for it."""
+            robot.heard.clear()
+            act()
+            rig.wait_for(lambda: robot.heard, 'a trajectory')
+            return accepted(robot.heard[-1], joints)
+
+        def drive(*later):
+            stamp = client.get_clock().now().to_msg()
+            if later:
+                plans.publish(messages.commands([forward, *later], 0.1, stamp, ''))
+            robot.publisher.publish(messages.twist(forward, stamp, ''))
+
+        drive()
+        rig.wait_for_next('gate_status', lambda status: status.command_age_sec < 1.0, 'a command')
+        assert not robot.heard, 'nothing for who is disarmed'
+        assert next_of(lambda: rig.enable()) == {'shoulder': (0.0,), 'elbow': (0.0,)}
+        shoulder = next_of(drive)['shoulder']
+        assert set(shoulder) == {0.4, 0.0} and 10 <= len(shoulder) <= 17  # 0.3 s and a stop
+        # The plan takes the shoulder back; the plan or the command may be there first.
+        rig.wait_for(
+            lambda: -0.2 in next_of(lambda: drive((0.0, -0.1, *STILL[2:])))['shoulder'],
+            'a trajectory with the plan in it',
+        )
+        assert set(next_of(lambda: drive((0.0, math.nan, *STILL[2:])))['shoulder']) == {0.4, 0.0}
+        rig.wait_for_next('gate_status', lambda s: s.reason == s.REASON_COMMAND_TIMEOUT, 'a stop')
+        rig.wait_for(lambda: len(robot.heard[-1].points) == 1, 'a trajectory that holds')
+        robot.heard.clear()
+        for _ in range(3):
+            rig.wait_for_next('gate_status')
+        assert not robot.heard, 'a robot at rest is left alone'
+        next_of(drive)
+        assert next_of(lambda: rig.enable(False)) == {'shoulder': (0.0,), 'elbow': (0.0,)}
+        assert rig.enable()
+        next_of(drive)
+        robot.heard.clear()
+        assert rig.processes['gate_node'].stop() == 0
+        rig.wait_for(lambda: robot.heard, 'a last word')
+        assert accepted(robot.heard[-1], joints)['shoulder'] == (0.0,)
     finally:
         rig.close()
 

@@ -24,8 +24,11 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_srvs.srv import SetBool
+from trajectory_msgs.msg import MultiDOFJointTrajectory
 
-from grasp_ros.control.gate import Gate, GateConfig, GateOutput, GateReason, GateState
+from grasp_ros.control.gate import STILL, Gate, GateConfig, GateOutput, GateReason, GateState
+from grasp_ros.control.outlook import Outlook
+from grasp_ros.errors import MessageError
 from grasp_ros.msg import GateStatus
 from grasp_ros.node import health, messages, outputs, qos, tables, transport
 from grasp_ros.node.diagnostics import Diagnostics
@@ -33,13 +36,14 @@ from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
 
 STATUS_PERIOD_SEC = 0.1
+_SILENT_SEC = 10.0  # between two warnings of the same
 _LAST_WORDS = Duration(seconds=0.2)
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class GateNode(Node):
-    """Subscribes ``action``; publishes ``cmd_vel``, ``gate_status`` and ``/diagnostics``; serves
-    ``enable``."""
+    """Subscribes ``action``, and for a robot that is told ahead of time ``planned_actions``;
+    publishes ``cmd_vel``, ``gate_status`` and ``/diagnostics``; serves ``enable``."""
 
     def __init__(self) -> None:
         super().__init__('gate_node')
@@ -47,7 +51,10 @@ class GateNode(Node):
         self._settings = ParameterServer(self, tables.GATE, check=_config, apply=self._apply)
         values = self._settings.values
         self._gate = Gate(_config(values), armed=values['gate.start_enabled'])
+        self._output = GateOutput(STILL, GateState.DISARMED, GateReason.NOT_ARMED, '', math.nan)
         self._robot_output = outputs.make(values)
+        self._outlook = Outlook(self._gate) if self._robot_output.is_ahead else None
+        self._plan: MultiDOFJointTrajectory | None = None
         self._frame_id = ''
         self._command_stamp = messages.to_time(0)
         self._shown: tuple[GateState, GateReason] | None = None
@@ -58,6 +65,14 @@ class GateNode(Node):
         self._status_publisher = self.create_publisher(
             GateStatus, 'gate_status', 10, **qos.publisher(self, 'gate_status')
         )
+        if self._robot_output.is_ahead:
+            # Before `action`: of two that are there at once, the one that was made first is served
+            # first, and a plan is sent just before the action that it begins with.
+            topic = 'planned_actions'
+            self.create_subscription(
+                MultiDOFJointTrajectory, topic, self._on_plan, _NEWEST,
+                **qos.subscription(self, topic),
+            )  # fmt: skip
         self.create_subscription(
             TwistStamped, 'action', self._on_action, _NEWEST, **qos.subscription(self, 'action')
         )
@@ -70,12 +85,37 @@ class GateNode(Node):
 
     def shut_down(self) -> None:
         """Send zero velocity and say so."""
-        self._publish(self._gate.shut_down())
+        self._publish(self._gate.shut_down(), is_news=True)
         for publisher in (self._command_publisher, self._status_publisher):
             publisher.wait_for_all_acked(_LAST_WORDS)  # the process ends right after this
 
     def _apply(self, values: Mapping[str, Any]) -> None:
         self._gate.config = _config(values)
+        self._step(is_news=True)
+
+    def _on_plan(self, message: MultiDOFJointTrajectory) -> None:
+        self._plan = message
+        if self._take_up_plan():
+            self._step(is_news=True)
+
+    def _take_up_plan(self) -> bool:
+        """Let the newest plan follow the newest command, if it begins with it; whether it does."""
+        plan = self._plan
+        if plan is None or plan.header.stamp != self._command_stamp:
+            return False
+        self._plan = None
+        try:
+            (_, *later), period_sec = messages.read_commands(plan)
+            problem = self._gate.extend(later, period_sec)
+        except MessageError as error:
+            problem = str(error)
+            self._gate.rejected += 1
+        if problem:
+            self.get_logger().warning(
+                f'the command goes without the plan that follows it: {problem}',
+                throttle_duration_sec=_SILENT_SEC,
+            )
+        return not problem
 
     def _on_action(self, message: TwistStamped, info: Mapping[str, Any]) -> None:
         now_sec = time.monotonic()
@@ -92,7 +132,8 @@ class GateNode(Node):
         if not reason:
             self._frame_id = message.header.frame_id
             self._command_stamp = message.header.stamp
-        self._step()
+            self._take_up_plan()
+        self._step(is_news=not reason)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response):
         self._gate.enable(request.data)
@@ -101,14 +142,24 @@ class GateNode(Node):
         response.message = 'armed' if request.data else 'disarmed: the safe command is sent'
         return response
 
-    def _step(self) -> None:
-        self._output = self._gate.step(time.monotonic())
-        self._publish(self._output)
+    def _step(self, *, is_news: bool = False) -> None:
+        self._publish(self._gate.step(time.monotonic()), is_news=is_news)
 
-    def _publish(self, output: GateOutput) -> None:
+    def _publish(self, output: GateOutput, *, is_news: bool) -> None:
+        """Send the robot what it needs, and say what that is.
+
+        :param is_news: whether a robot that was told ahead of time must hear of it while it drives
+        """
+        state, self._output = self._output.state, output
         now = self.get_clock().now().to_msg()
-        message = self._robot_output.message(output.command, now, self._frame_id)
-        self._command_publisher.publish(message)
+        commands = [output.command]
+        if self._outlook is not None:
+            # Nothing between two of them: each makes the robot go on from where it is.
+            is_due = output.state is not state or (is_news and output.state is GateState.PASSING)
+            commands = self._outlook.renew(time.monotonic()) if is_due else []
+        if commands:
+            message = self._robot_output.message(commands, now, self._frame_id)
+            self._command_publisher.publish(message)
         changed = self._shown != (output.state, output.reason)
         if changed:
             self._shown = (output.state, output.reason)

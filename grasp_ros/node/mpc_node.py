@@ -65,8 +65,8 @@ class Sinks:
 
 class MpcNode(LifecycleNode):
     """Subscribes ``image_raw``, or ``image_raw/compressed``, and ``gate_status``; publishes
-    ``action``, ``solver_statistics``, ``plan`` and ``/diagnostics``; serves the action
-    ``drive_to_goal_image``."""
+    ``action``, ``planned_actions``, ``solver_statistics``, ``plan``, ``plan_path``,
+    ``candidates`` and ``/diagnostics``; serves the action ``drive_to_goal_image``."""
 
     def __init__(self) -> None:
         super().__init__('mpc_node')
@@ -223,6 +223,7 @@ class MpcNode(LifecycleNode):
             model=controller.model,
             layout=settings.twist_layout(values, card),
             frame_id=values['frame_id'],
+            world_frame_id=values['world_frame_id'],
             frames_rejected=lambda: self._camera.rejected,
         )
         newest = QoSProfile(
