@@ -27,7 +27,7 @@ Command = tuple[float, float, float, float, float, float]
 
 STILL: Command = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _LONGEST_STEP_SEC = 0.1  # a stalled gate must not take a stall for time to accelerate in
-_MOST_AHEAD = 500  # entries of an outlook; a stop so slow that it takes more is cut short
+_MOST_AHEAD = 1000  # entries of an outlook; a stop so slow that it takes more is cut short
 _ROUNDING = 1e-9
 
 
@@ -144,7 +144,6 @@ class Gate:
             self._latched = self._fault = GateReason.NONE
             self._invalid = ''
             self._source = self._sequence = self._command = None
-            self._later = ()
 
     def accept(
         self,
