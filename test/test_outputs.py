@@ -13,14 +13,18 @@ import yaml
 
 pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
 from geometry_msgs.msg import Twist, TwistStamped
+from grasp_ros.msg import GateStatus
 from hypothesis import given
 from hypothesis import strategies as st
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
+from grasp_ros.control.gate import Gate, GateConfig
 from grasp_ros.control.outlook import STEP_SEC
 from grasp_ros.errors import ConfigError, MessageError
 from grasp_ros.node import messages, outputs, parameters, tables
+from grasp_ros.node.layouts import ArrayLayout
 from grasp_ros.node.messages import TWIST_FIELDS
 from grasp_ros.node.processes import NodeProcess
 from grasp_ros.reliability.rig import Rig, open_client
@@ -42,7 +46,7 @@ def values(**changes):
 
 
 def sent(command, **changes):
-    return outputs.make(values(**changes)).message([command], STAMP, 'base')
+    return outputs.make(values(**changes), Gate(GateConfig())).message(command, STAMP, 'base')
 
 
 def test_a_twist_with_and_without_a_stamp_is_the_command():
@@ -83,7 +87,7 @@ def test_an_array_holds_the_fields_that_are_named_each_times_its_scale(fields, s
 )
 def test_what_does_not_fit_is_refused_with_the_cure(changes, reason):
     with pytest.raises(ConfigError, match=reason):
-        outputs.make(values(**changes))
+        outputs.make(values(**changes), Gate(GateConfig()))
 
 
 @given(
@@ -100,28 +104,88 @@ def test_any_command_is_finite_in_any_array_and_zero_is_zero(scales, command, da
 
 
 def accepted(message, joints):
-    """Joint -> velocities, where joint_trajectory_controller takes the message.
+    """Joint -> its places and its velocities, where joint_trajectory_controller takes the message.
 
-    By its `validate_trajectory_msg` (Jazzy to Rolling), with integration allowed: all joints, at
-    least one point, times that increase, at rest at the end.
+    By its `validate_trajectory_msg` (Jazzy to Rolling) with its defaults: all joints, at least one
+    point, a place of each joint in each, times that increase, at rest at the end.
     """
     assert isinstance(message, JointTrajectory)
     assert list(message.joint_names) == joints and message.points
     assert message.header.stamp == messages.to_time(0), 'it begins when it arrives'
     for n, point in enumerate(message.points, start=1):
         assert messages.to_nanoseconds(point.time_from_start) == round(1e9 * n * STEP_SEC)
-        assert len(point.velocities) == len(joints) and all(map(math.isfinite, point.velocities))
-        assert not (point.positions or point.accelerations or point.effort)
+        assert len(point.positions) == len(point.velocities) == len(joints)
+        assert all(map(math.isfinite, (*point.positions, *point.velocities)))
+        assert not (point.accelerations or point.effort)
     assert not any(message.points[-1].velocities), 'it ends at rest'
-    return dict(zip(joints, zip(*(point.velocities for point in message.points))))
+    places = zip(*(point.positions for point in message.points))
+    velocities = zip(*(point.velocities for point in message.points))
+    return dict(zip(joints, zip(places, velocities)))
 
 
-def test_a_trajectory_has_the_velocity_of_every_joint_that_is_named_and_ends_at_rest():
-    slow = (0.0, 0.1, 0.0, 0.0, 0.0, 0.2)
-    message = outputs.make(values(**ARM)).message([COMMAND, slow, STILL], STAMP, 'base')
-    velocities = accepted(message, ARM['joints'])
-    assert velocities['shoulder'] == pytest.approx((0.4, 0.2, 0.0))
-    assert velocities['elbow'] == pytest.approx((-0.6, -0.2, 0.0))
+SHOULDER_AT, ELBOW_AT = 1.5, -0.5
+SEEN = JointState(name=['wheel', 'elbow', 'shoulder'], position=[9.0, ELBOW_AT, SHOULDER_AT])
+
+
+def arm(gate=None):
+    return outputs.make(values(**ARM), gate or Gate(GateConfig()))
+
+
+def test_a_trajectory_leads_from_where_the_joints_are_to_rest_at_the_velocities_that_pass():
+    gate = Gate(GateConfig(command_timeout_sec=0.22), armed=True)
+    trajectories = arm(gate)
+    trajectories.see(SEEN, 0.0)
+    gate.accept((0.0, 0.2, 0.0, 0.0, 0.0, 0.5), now_sec=0.0, age_sec=0.0)
+    joints = accepted(trajectories.message(0.0), ARM['joints'])
+    places, velocities = joints['shoulder']
+    assert velocities == pytest.approx((0.4, 0.4, 0.4, 0.4, 0.0))
+    moved = [0.4 * STEP_SEC * n for n in (0.5, 1.5, 2.5, 3.5, 4.0)]
+    assert places == pytest.approx([SHOULDER_AT + more for more in moved])
+    assert joints['elbow'][1] == pytest.approx((-0.5, -0.5, -0.5, -0.5, 0.0))
+    # 0.1 s later, without having been seen again: it has moved as it was told.
+    gate.accept((0.0,) * 6, now_sec=0.1, age_sec=0.0)
+    places, velocities = accepted(trajectories.message(0.1), ARM['joints'])['shoulder']
+    assert velocities == (0.0,)
+    assert places == pytest.approx([SHOULDER_AT + moved[1] + 0.4 * STEP_SEC / 2])
+
+
+def test_what_is_seen_comes_before_what_was_foreseen():
+    gate = Gate(GateConfig(), armed=True)
+    trajectories = arm(gate)
+    trajectories.see(SEEN, 0.0)
+    gate.accept(COMMAND, now_sec=0.0, age_sec=0.0)
+    trajectories.message(0.0)
+    trajectories.see(SEEN, 0.2)  # something holds it
+    gate.enable(False)
+    places, velocities = accepted(trajectories.message(0.2), ARM['joints'])['elbow']
+    assert velocities == (0.0,) and places[0] == pytest.approx(ELBOW_AT - 0.6 * STEP_SEC / 2)
+
+
+@pytest.mark.parametrize(
+    'message',
+    [
+        JointState(name=['shoulder'], position=[0.0]),
+        JointState(name=['shoulder', 'elbow'], position=[0.0]),
+        JointState(name=['shoulder', 'elbow'], position=[0.0, math.nan]),
+        JointState(),
+    ],
+)
+def test_joints_of_which_one_was_never_seen_are_told_nothing_and_may_not_move(message):
+    trajectories = arm()
+    trajectories.see(message, 0.0)
+    assert trajectories.message(0.0) is None
+    assert 'has had a place for each of shoulder, elbow' in trajectories.problem(0.0, 0.3)
+
+
+def test_joints_that_are_not_seen_any_more_may_not_move():
+    trajectories = arm()
+    trajectories.see(SEEN, 1.0)
+    assert not trajectories.problem(1.25, 0.3)
+    assert 'no message on joint_states for 0.5 s' in trajectories.problem(1.5, 0.3)
+    trajectories.see(JointState(name=['wheel'], position=[0.0]), 1.5)
+    assert trajectories.problem(1.5, 0.3)
+    trajectories.see(SEEN, 1.6)
+    assert not trajectories.problem(1.6, 0.3)
 
 
 def test_planned_commands_survive_the_message_that_the_controller_sends_them_in():
@@ -174,7 +238,9 @@ def test_the_examples_of_the_readme_are_some_that_can_be(heading, command, numbe
         name.removeprefix('output_'): value
         for name, value in example['gate'].items() if name.startswith('output_')
     }  # fmt: skip
-    assert numbers_of(sent(command, **chosen)) == pytest.approx(numbers)
+    layout = ArrayLayout(chosen['fields'], chosen['scales'])
+    assert layout.numbers(command) == pytest.approx(numbers)
+    outputs.make(values(**chosen), Gate(GateConfig()))
 
 
 @pytest.fixture(scope='module')
@@ -217,8 +283,6 @@ class Receiver:
 
 
 def numbers_of(message):
-    if isinstance(message, JointTrajectory):
-        return list(message.points[0].velocities)
     if isinstance(message, Float64MultiArray):
         return list(message.data)
     return list(messages.command(message if hasattr(message, 'twist') else TwistStamped(
@@ -262,11 +326,15 @@ def test_limits_checks_and_stops_hold_in_every_message(client, tmp_path, kind, c
 
 def test_a_trajectory_is_sent_once_has_the_plan_in_it_and_holds_at_its_end(client, tmp_path):
     rig = Rig(client, '/arm', tmp_path)
-    joints, forward = ARM['joints'], (0.0, 0.2, 0.0, 0.0, 0.0, 0.0)
+    joints, forward, back = ARM['joints'], (0.0, 0.2, *STILL[2:]), (0.0, -0.1, *STILL[2:])
+    rest = {'shoulder': ((SHOULDER_AT,), (0.0,)), 'elbow': ((ELBOW_AT,), (0.0,))}
+    states = client.create_publisher(JointState, '/arm/joint_states', 1)
+    timer = client.create_timer(0.05, lambda: states.publish(SEEN))
     try:
         robot = Receiver(rig, JointTrajectory, **ARM)
         plans = client.create_publisher(MultiDOFJointTrajectory, '/arm/planned_actions', 1)
         rig.wait_for(plans.get_subscription_count, 'the gate listening to plans')
+        rig.wait_for(states.get_subscription_count, 'the gate listening to joints')
 
         def next_of(act):
             """What the robot is sent for it."""
@@ -281,33 +349,48 @@ def test_a_trajectory_is_sent_once_has_the_plan_in_it_and_holds_at_its_end(clien
                 plans.publish(messages.commands([forward, *later], 0.1, stamp, ''))
             robot.publisher.publish(messages.twist(forward, stamp, ''))
 
+        def stop_of(reason):
+            rig.wait_for_next('gate_status', lambda status: status.reason == reason, 'a stop')
+            rig.wait_for(lambda: len(robot.heard[-1].points) == 1, 'a trajectory that holds')
+
         drive()
         rig.wait_for_next('gate_status', lambda status: status.command_age_sec < 1.0, 'a command')
         assert not robot.heard, 'nothing for who is disarmed'
-        assert next_of(lambda: rig.enable()) == {'shoulder': (0.0,), 'elbow': (0.0,)}
-        shoulder = next_of(drive)['shoulder']
-        assert set(shoulder) == {0.4, 0.0} and 10 <= len(shoulder) <= 17  # 0.3 s and a stop
+        assert next_of(rig.enable) == rest
+        velocities = next_of(drive)['shoulder'][1]
+        assert set(velocities) == {0.4, 0.0} and len(velocities) in (6, 7)  # 0.3 s and a stop
         # The plan takes the shoulder back; the plan or the command may be there first.
         rig.wait_for(
-            lambda: -0.2 in next_of(lambda: drive((0.0, -0.1, *STILL[2:])))['shoulder'],
+            lambda: -0.2 in next_of(lambda: drive(back))['shoulder'][1],
             'a trajectory with the plan in it',
         )
-        assert set(next_of(lambda: drive((0.0, math.nan, *STILL[2:])))['shoulder']) == {0.4, 0.0}
-        rig.wait_for_next('gate_status', lambda s: s.reason == s.REASON_COMMAND_TIMEOUT, 'a stop')
-        rig.wait_for(lambda: len(robot.heard[-1].points) == 1, 'a trajectory that holds')
+        spoilt = (0.0, math.nan, *STILL[2:])
+        assert set(next_of(lambda: drive(spoilt))['shoulder'][1]) == {0.4, 0.0}
+        stop_of(GateStatus.REASON_COMMAND_TIMEOUT)
         robot.heard.clear()
         for _ in range(3):
             rig.wait_for_next('gate_status')
         assert not robot.heard, 'a robot at rest is left alone'
         next_of(drive)
-        assert next_of(lambda: rig.enable(False)) == {'shoulder': (0.0,), 'elbow': (0.0,)}
+        assert next_of(lambda: rig.enable(False))['elbow'] == rest['elbow']
         assert rig.enable()
         next_of(drive)
+        timer.cancel()
+
+        def is_refused():
+            drive()
+            return 'no message on joint_states for' in rig.heard['gate_status'][-1].text
+
+        rig.wait_for(is_refused, 'a stop because the joints are not seen any more')
+        stop_of(GateStatus.REASON_COMMAND_INVALID)
+        timer.reset()
+        rig.wait_for(lambda: len(next_of(drive)['shoulder'][1]) > 1, 'motion once they are')
         robot.heard.clear()
         assert rig.processes['gate_node'].stop() == 0
         rig.wait_for(lambda: robot.heard, 'a last word')
-        assert accepted(robot.heard[-1], joints)['shoulder'] == (0.0,)
+        assert accepted(robot.heard[-1], joints)['shoulder'][1][-1] == 0.0
     finally:
+        client.destroy_timer(timer)
         rig.close()
 
 

@@ -12,11 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = ROOT / 'config' / 'sros2_policy.xml'
 NODES = ('sim_node', 'gate_node', 'mpc_node')
-# By `image_transport` the controller listens to one of two topics, and the gate to a plan where it
-# sends trajectories; the policy allows all. A pair is what the controller and the gate leave out.
+# By `image_transport` the controller listens to one of two topics, and the gate to more where it
+# sends trajectories; the policy allows all. What each leaves out:
 VARIANTS = {
-    'raw': ('/image_raw/compressed', '/planned_actions'),
-    'compressed': ('/image_raw', None),
+    'raw': {
+        'mpc_node': {'/image_raw/compressed'},
+        'gate_node': {'/joint_states', '/planned_actions'},
+    },
+    'compressed': {'mpc_node': {'/image_raw'}},
 }
 TRAJECTORY = {'gate__output_type': 'JointTrajectory', 'gate__output_joints': list('abcdef')}
 # Modules that execute what they read, or that speak to the network past DDS.
@@ -118,9 +121,9 @@ def allowed(node):
 def needed(node, transport):
     """What of that a node makes use of in a variant."""
     rules = allowed(node)
-    unheard = dict(zip(('mpc_node', 'gate_node'), VARIANTS[transport])).get(node)
-    if unheard is not None:
-        rules['subscribe'].remove(unheard)
+    unheard = VARIANTS[transport].get(node, set())
+    assert unheard <= rules['subscribe']
+    rules['subscribe'] -= unheard
     if node == 'mpc_node' and importlib.util.find_spec('sensor_msgs_py') is None:
         rules['publish'].remove('/candidates')
     return rules

@@ -168,13 +168,22 @@ class Gate:
         if is_foreign and not self._invalid:
             self._invalid = 'it comes from another publisher than the one before'
         if self._invalid:
-            self.rejected += 1
-            return self._invalid
+            return self.refuse(self._invalid)
         self._command = tuple(float(value) for value in command)
         self._command_is_counted = False
         self._later = ()
         self._sent_sec = now_sec - max(age_sec, 0.0)
         return ''
+
+    def refuse(self, problem: str) -> str:
+        """Refuse a command, so that the robot is stopped until a good one comes.
+
+        :param problem: why
+        :return: the same
+        """
+        self._invalid = problem
+        self.rejected += 1
+        return problem
 
     def extend(self, later: Sequence[Sequence[float]], period_sec: float) -> str:
         """Take what is planned to follow the newest command, or refuse it and keep that alone.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from grasp_ros.control.gate import STILL, Command, Gate
 
-STEP_SEC = 0.02  # between two points; a stop "at once" takes as long
+STEP_SEC = 0.05  # between two points; a stop "at once" takes as long
 
 
 class Outlook:
@@ -36,12 +36,25 @@ class Outlook:
         before, after = self._points[index : index + 2]
         return tuple(b + (place - index) * (a - b) for b, a in zip(before, after, strict=True))
 
+    def travelled(self, from_sec: float, to_sec: float) -> Command:
+        """How far it gets in between: the integral of :meth:`at`."""
+        times = [self._began_sec + n * STEP_SEC for n in range(len(self._points))]
+        times = [from_sec, *(t for t in times if from_sec < t < to_sec), to_sec]
+        speeds = [self.at(t) for t in times]
+        return tuple(
+            sum(
+                (end - begin) * (before[n] + after[n]) / 2
+                for begin, end, before, after in zip(times, times[1:], speeds, speeds[1:])
+            )
+            for n in range(len(STILL))
+        )
+
     def renew(self, now_sec: float) -> list[Command]:
         """Look ahead anew, from what the robot does now.
 
-        :return: what it is to be told, :data:`STEP_SEC` apart, the first one that long from now
+        :return: that, and what it is to be told to do :data:`STEP_SEC` from now, and so on
         """
         present = self.at(now_sec)
         ahead = self._gate.ahead(present, now_sec=now_sec, period_sec=STEP_SEC)
         self._points, self._began_sec = [present, *ahead], now_sec
-        return ahead
+        return self._points

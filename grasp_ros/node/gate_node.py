@@ -23,27 +23,30 @@ from geometry_msgs.msg import TwistStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from grasp_ros.control.gate import STILL, Gate, GateConfig, GateOutput, GateReason, GateState
-from grasp_ros.control.outlook import Outlook
 from grasp_ros.errors import MessageError
 from grasp_ros.msg import GateStatus
 from grasp_ros.node import health, messages, outputs, qos, tables, transport
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
+from grasp_ros.node.trajectories import Trajectories
 
 STATUS_PERIOD_SEC = 0.1
 _SILENT_SEC = 10.0  # between two warnings of the same
 _LAST_WORDS = Duration(seconds=0.2)
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+_SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class GateNode(Node):
-    """Subscribes ``action``, and for a robot that is told ahead of time ``planned_actions``;
-    publishes ``cmd_vel``, ``gate_status`` and ``/diagnostics``; serves ``enable``."""
+    """Subscribes ``action``, and where it sends trajectories ``planned_actions`` and
+    ``joint_states``; publishes ``cmd_vel``, ``gate_status`` and ``/diagnostics``; serves
+    ``enable``."""
 
     def __init__(self) -> None:
         super().__init__('gate_node')
@@ -52,8 +55,7 @@ class GateNode(Node):
         values = self._settings.values
         self._gate = Gate(_config(values), armed=values['gate.start_enabled'])
         self._output = GateOutput(STILL, GateState.DISARMED, GateReason.NOT_ARMED, '', math.nan)
-        self._robot_output = outputs.make(values)
-        self._outlook = Outlook(self._gate) if self._robot_output.is_ahead else None
+        self._robot_output = outputs.make(values, self._gate)
         self._plan: MultiDOFJointTrajectory | None = None
         self._frame_id = ''
         self._command_stamp = messages.to_time(0)
@@ -65,17 +67,19 @@ class GateNode(Node):
         self._status_publisher = self.create_publisher(
             GateStatus, 'gate_status', 10, **qos.publisher(self, 'gate_status')
         )
-        if self._robot_output.is_ahead:
+        subscriptions = [('action', TwistStamped, self._on_action, _NEWEST)]
+        if isinstance(self._robot_output, Trajectories):
             # Before `action`: of two that are there at once, the one that was made first is served
             # first, and a plan is sent just before the action that it begins with.
-            topic = 'planned_actions'
+            subscriptions = [
+                ('joint_states', JointState, self._on_joints, _SENSOR),
+                ('planned_actions', MultiDOFJointTrajectory, self._on_plan, _NEWEST),
+                *subscriptions,
+            ]
+        for topic, kind, callback, profile in subscriptions:
             self.create_subscription(
-                MultiDOFJointTrajectory, topic, self._on_plan, _NEWEST,
-                **qos.subscription(self, topic),
-            )  # fmt: skip
-        self.create_subscription(
-            TwistStamped, 'action', self._on_action, _NEWEST, **qos.subscription(self, 'action')
-        )
+                kind, topic, callback, profile, **qos.subscription(self, topic)
+            )
         self.create_service(SetBool, 'enable', self._on_enable)
         # On a steady clock: the watchdog must not stop with the simulator's clock.
         period_sec = 1.0 / values['gate.rate']
@@ -92,6 +96,9 @@ class GateNode(Node):
     def _apply(self, values: Mapping[str, Any]) -> None:
         self._gate.config = _config(values)
         self._step(is_news=True)
+
+    def _on_joints(self, message: JointState) -> None:
+        self._robot_output.see(message, time.monotonic())
 
     def _on_plan(self, message: MultiDOFJointTrajectory) -> None:
         self._plan = message
@@ -129,6 +136,10 @@ class GateNode(Node):
             source=messages.publisher_of(info),
             sequence=info.get('publication_sequence_number'),
         )
+        if not reason and isinstance(self._robot_output, Trajectories):
+            longest_sec = self._gate.config.command_timeout_sec
+            problem = self._robot_output.problem(now_sec, longest_sec)
+            reason = problem and self._gate.refuse(problem)
         if not reason:
             self._frame_id = message.header.frame_id
             self._command_stamp = message.header.stamp
@@ -148,18 +159,18 @@ class GateNode(Node):
     def _publish(self, output: GateOutput, *, is_news: bool) -> None:
         """Send the robot what it needs, and say what that is.
 
-        :param is_news: whether a robot that was told ahead of time must hear of it while it drives
+        :param is_news: whether a trajectory that is being carried out is out of date
         """
         state, self._output = self._output.state, output
         now = self.get_clock().now().to_msg()
-        commands = [output.command]
-        if self._outlook is not None:
-            # Nothing between two of them: each makes the robot go on from where it is.
-            is_due = output.state is not state or (is_news and output.state is GateState.PASSING)
-            commands = self._outlook.renew(time.monotonic()) if is_due else []
-        if commands:
-            message = self._robot_output.message(commands, now, self._frame_id)
+        if not isinstance(self._robot_output, Trajectories):
+            message = self._robot_output.message(output.command, now, self._frame_id)
             self._command_publisher.publish(message)
+        # Nothing between two trajectories: with each the robot starts from where it is.
+        elif output.state is not state or (is_news and output.state is GateState.PASSING):
+            message = self._robot_output.message(time.monotonic())
+            if message is not None:
+                self._command_publisher.publish(message)
         changed = self._shown != (output.state, output.reason)
         if changed:
             self._shown = (output.state, output.reason)
