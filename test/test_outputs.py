@@ -146,7 +146,9 @@ def test_a_trajectory_leads_from_where_the_joints_are_to_rest_at_the_velocities_
     gate.accept((0.0,) * 6, now_sec=0.1, age_sec=0.0)
     places, velocities = accepted(trajectories.message(0.1), ARM['joints'])['shoulder']
     assert velocities == (0.0,)
-    assert places == pytest.approx([SHOULDER_AT + moved[1] + 0.4 * STEP_SEC / 2])
+    rests = SHOULDER_AT + moved[1] + 0.4 * STEP_SEC / 2
+    assert places == pytest.approx([rests])
+    assert trajectories.message(1.0).points[0].positions[0] == pytest.approx(rests)
 
 
 def test_what_is_seen_comes_before_what_was_foreseen():
@@ -155,6 +157,8 @@ def test_what_is_seen_comes_before_what_was_foreseen():
     trajectories.see(SEEN, 0.0)
     gate.accept(COMMAND, now_sec=0.0, age_sec=0.0)
     trajectories.message(0.0)
+    gate.accept(COMMAND, now_sec=0.1, age_sec=0.0)
+    assert trajectories.message(0.1).points[0].positions[1] < ELBOW_AT - 0.6 * STEP_SEC
     trajectories.see(SEEN, 0.2)  # something holds it
     gate.enable(False)
     places, velocities = accepted(trajectories.message(0.2), ARM['joints'])['elbow']
