@@ -36,10 +36,14 @@ class Outlook:
         before, after = self._points[index : index + 2]
         return tuple(b + (place - index) * (a - b) for b, a in zip(before, after, strict=True))
 
+    def fastest(self, from_sec: float, to_sec: float) -> Command:
+        """The largest amount of each of the six numbers in between, by what it was told last."""
+        speeds = [self.at(t) for t in self._times(from_sec, to_sec)]
+        return tuple(max(map(abs, values)) for values in zip(*speeds))
+
     def travelled(self, from_sec: float, to_sec: float) -> Command:
         """How far it gets in between: the integral of :meth:`at`."""
-        times = [self._began_sec + n * STEP_SEC for n in range(len(self._points))]
-        times = [from_sec, *(t for t in times if from_sec < t < to_sec), to_sec]
+        times = self._times(from_sec, to_sec)
         speeds = [self.at(t) for t in times]
         return tuple(
             sum(
@@ -48,6 +52,11 @@ class Outlook:
             )
             for n in range(len(STILL))
         )
+
+    def _times(self, from_sec: float, to_sec: float) -> list[float]:
+        """Both, and those of the points in between."""
+        points = (self._began_sec + n * STEP_SEC for n in range(len(self._points)))
+        return [from_sec, *(t for t in points if from_sec < t < to_sec), to_sec]
 
     def renew(self, now_sec: float) -> list[Command]:
         """Look ahead anew, from what the robot does now.

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gate's commands for a robot whose joints carry out trajectories by themselves.
 
-A trajectory says where the joints are to be, so it begins where they are: as ``joint_states`` said
-last, and moved on since by what they were told. Its points hold positions beside the velocities:
-joint_trajectory_controller can integrate velocities alone, but where a late cycle of its own
-leaves out a point it then reads positions that are not there.
+A trajectory says where the joints are to be, so it begins where they are. That is where they were
+told to be by now, for every drive is a little behind, and going back by that much with each
+trajectory would be a jerk; unless ``joint_states`` says that they are somewhere else altogether.
+
+The points hold positions beside the velocities: joint_trajectory_controller can integrate
+velocities alone, but where a late cycle of its own leaves out a point it then reads positions that
+are not there.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from grasp_ros.control.outlook import STEP_SEC, Outlook
 from grasp_ros.node import messages
 from grasp_ros.node.layouts import ArrayLayout
+
+LAG_SEC = 0.1  # by which a joint may be behind what it was told before it counts as held
 
 
 class Trajectories:
@@ -45,10 +50,18 @@ class Trajectories:
 
         :param now_sec: when it arrived
         """
-        places = dict(zip(message.name, message.position))
-        seen = [places.get(joint, math.nan) for joint in self._joints]
-        if all(map(math.isfinite, seen)):
-            self._places, self._places_sec, self._seen_sec = seen, now_sec, now_sec
+        found = dict(zip(message.name, message.position))
+        seen = [found.get(joint, math.nan) for joint in self._joints]
+        if not all(map(math.isfinite, seen)):
+            return
+        self._seen_sec = now_sec
+        told = None if self._places is None else self._told(now_sec)
+        fastest = self._layout.numbers(self._outlook.fastest(now_sec - LAG_SEC, now_sec))
+        if told is None or any(
+            abs(place - other) > LAG_SEC * abs(speed)
+            for place, other, speed in zip(seen, told, fastest, strict=True)
+        ):
+            self._places, self._places_sec = seen, now_sec
 
     def problem(self, now_sec: float, longest_sec: float) -> str:
         """Why nothing may move them now, empty when something may.
@@ -70,8 +83,7 @@ class Trajectories:
         """
         if self._places is None:
             return None
-        moved = self._layout.numbers(self._outlook.travelled(self._places_sec, now_sec))
-        places = [place + more for place, more in zip(self._places, moved, strict=True)]
+        places = self._told(now_sec)
         self._places, self._places_sec = places, now_sec
         # No stamp, which means "when it arrives": the clock of another machine may be another one.
         message = JointTrajectory(joint_names=self._joints)
@@ -90,3 +102,8 @@ class Trajectories:
                 )
             )
         return message
+
+    def _told(self, now_sec: float) -> list[float]:
+        """Where the joints are by what they were told."""
+        moved = self._layout.numbers(self._outlook.travelled(self._places_sec, now_sec))
+        return [place + more for place, more in zip(self._places, moved, strict=True)]
