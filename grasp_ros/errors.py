@@ -35,6 +35,12 @@ class ObservationError(GraspError):
     code = 200
 
 
+class MessageError(GraspError):
+    """A message holds something else than it must."""
+
+    code = 210
+
+
 class GoalError(GraspError):
     """A goal is no good, or cannot be saved: its name, its files, or what is missing."""
 

@@ -3,85 +3,117 @@
 """Controller and gate, and with ``sim:=true`` the embedded world as the robot.
 
 Tuning stays in the parameter file; the arguments are what differs from one deployment to the next.
+Several robots: launch it once for each, with a namespace of its own.
 """
 
 import os
+import time
 from pathlib import Path
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
+RECORDED = [
+    'camera_info', 'action', 'solver_statistics', 'plan', 'plan_path', 'candidates', 'cmd_vel',
+    'gate_status', 'ground_truth/pose', 'ground_truth/velocity', '/diagnostics',
+    '/parameter_events', '/rosout', '/tf', '/tf_static',
+]  # fmt: skip
 
 ARGUMENTS = [
     DeclareLaunchArgument(
         'params_file',
         default_value=str(CONFIG / 'mpc.yaml'),
-        description='Parameters of all nodes; a copy of config/mpc.yaml to begin with.',
+        description='YAML file with the parameters of all nodes; begin with a copy of '
+        'config/mpc.yaml, in which every one is explained. What is set by an argument below comes '
+        'before what the file says.',
     ),
     DeclareLaunchArgument(
-        'namespace', default_value='', description='Namespace of all nodes, for several robots.'
+        'namespace',
+        default_value='',
+        description='Namespace of all nodes and of their topics, services and actions, such as '
+        'robot_1; empty = none. Two robots: launch this file twice, with two names.',
     ),
     DeclareLaunchArgument(
         'use_sim_time',
         default_value='false',
         choices=['true', 'false'],
-        description='Take the time from /clock. The embedded world runs in real time, without.',
+        description='Take the time from /clock, of Gazebo or of a bag that is played. The '
+        'embedded world runs in real time, without.',
     ),
     DeclareLaunchArgument(
         'autostart',
         default_value='true',
         choices=['true', 'false'],
-        description='Configure and activate the controller; false = a lifecycle manager does.',
+        description='Whether the controller configures and activates itself; false = a lifecycle '
+        'manager, or `ros2 lifecycle set /mpc_node configure` and `activate`.',
     ),
     DeclareLaunchArgument(
         'device',
         default_value='',
-        description='Where model and planner run: cpu, cuda, ...; empty = as in params_file.',
+        description='Where model and planner run: cpu, cuda, cuda:1, ...; empty = model.device of '
+        'params_file.',
     ),
     DeclareLaunchArgument(
         'image_topic',
         default_value='image_raw',
-        description='Camera topic, sensor_msgs/Image; its name without /compressed.',
+        description='Camera topic, sensor_msgs/Image, best effort; its name without /compressed. '
+        'Relative to the namespace unless it begins with a slash.',
     ),
     DeclareLaunchArgument(
         'image_transport',
         default_value='',
         choices=['', 'raw', 'compressed'],
         description='raw, or compressed for sensor_msgs/CompressedImage on image_topic with '
-        '/compressed behind it; empty = as in params_file.',
+        '/compressed behind it; empty = image_transport of params_file.',
     ),
     DeclareLaunchArgument(
         'command_topic',
         default_value='cmd_vel',
-        description='Topic that drives the robot.',
+        description='Topic that drives the robot. Nothing but the gate may send on it. With '
+        'output_type:=JointTrajectory mostly joint_trajectory_controller/joint_trajectory.',
     ),
     DeclareLaunchArgument(
         'output_type',
         default_value='',
-        choices=['', 'TwistStamped', 'Twist', 'Float64MultiArray'],
+        choices=['', 'TwistStamped', 'Twist', 'Float64MultiArray', 'JointTrajectory'],
         description='What is sent on command_topic; the embedded world takes TwistStamped; '
-        'empty = as in params_file.',
+        'empty = gate.output_type of params_file.',
     ),
     DeclareLaunchArgument(
         'sim',
         default_value='false',
         choices=['true', 'false'],
-        description='Start the embedded world too, with the gate armed from the start.',
+        description='Start the embedded world too, with the gate armed from the start; else the '
+        'gate is armed by the service enable.',
     ),
     DeclareLaunchArgument(
         'world',
         default_value='',
-        description='The embedded world, the one that the model was trained in: two_rooms, '
-        'inertial_two_rooms, staggered_walls or random_door; empty = as in params_file.',
+        description='With sim:=true: the embedded world, the one that the model was trained in: '
+        'two_rooms, inertial_two_rooms, staggered_walls or random_door; empty = sim.world of '
+        'params_file.',
+    ),
+    DeclareLaunchArgument(
+        'rviz',
+        default_value='false',
+        choices=['true', 'false'],
+        description='Start RViz, package rviz2, with config/mpc.rviz: camera, plan, candidates.',
+    ),
+    DeclareLaunchArgument(
+        'record',
+        default_value='',
+        description='Folder, made where it is missing, in which `ros2 bag record`, package '
+        'ros2bag, puts a bag of this run: pictures, commands, plans, statistics, diagnostics; '
+        'empty = no bag. It is named after namespace and time.',
     ),
     DeclareLaunchArgument(
         'log_level',
         default_value='info',
         choices=['debug', 'info', 'warn', 'error', 'fatal'],
-        description='Smallest severity that is logged.',
+        description='Smallest severity that the nodes log.',
     ),
 ]
 
@@ -102,33 +134,60 @@ def start_nodes(context):
     if value['output_type']:
         gate['gate.output_type'] = value['output_type']
 
-    def node(executable, parameters, **options):
+    clock = {'use_sim_time': value['use_sim_time'] == 'true'}
+    options = {
+        'namespace': value['namespace'],
+        'remappings': [('image_raw', value['image_topic']), ('cmd_vel', value['command_topic'])],
+        'ros_arguments': ['--log-level', value['log_level']],
+        'output': 'screen',
+    }
+
+    def node(executable, parameters, **more):
         return Node(
             package='grasp_ros',
             executable=executable,
             name=executable,
-            namespace=value['namespace'],
-            parameters=[
-                value['params_file'],
-                {'use_sim_time': value['use_sim_time'] == 'true', **parameters},
-            ],
-            remappings=[
-                ('image_raw', value['image_topic']),
-                ('cmd_vel', value['command_topic']),
-            ],
-            ros_arguments=['--log-level', value['log_level']],
-            output='screen',
+            parameters=[value['params_file'], {**clock, **parameters}],
             **options,
+            **more,
         )
 
-    nodes = [node('mpc_node', mpc), node('gate_node', gate)]
+    actions = [node('mpc_node', mpc), node('gate_node', gate)]
     if sim:
         # Large pictures do not fit the shared memory that Fast DDS takes by default.
         dds = 'FASTRTPS' if os.environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
         profile = {f'{dds}_DEFAULT_PROFILES_FILE': str(CONFIG / 'fastdds.xml')}
         world = {'sim.world': value['world']} if value['world'] else {}
-        nodes.append(node('sim_node', world, additional_env=profile))
-    return nodes
+        actions.append(node('sim_node', world, additional_env=profile))
+    if value['rviz'] == 'true':
+        # The topics in the file are relative: namespace and remappings hold for them too.
+        shown = ['-d', str(CONFIG / 'mpc.rviz')]
+        actions.append(
+            Node(
+                package='rviz2', executable='rviz2', parameters=[clock], arguments=shown, **options
+            )
+        )
+    if value['record']:
+        actions.append(recorder(value))
+    return actions
+
+
+def recorder(value):
+    """`ros2 bag record` of this run; it takes up each topic as soon as that is there."""
+    namespace = value['namespace'].strip('/')
+    suffix = '/compressed' if value['image_transport'] == 'compressed' else ''
+    topics = [value['image_topic'] + suffix]
+    topics += [value['command_topic'] if topic == 'cmd_vel' else topic for topic in RECORDED]
+    prefix = f'/{namespace}/' if namespace else '/'
+    folder = Path(value['record']).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    bag = '-'.join([*filter(None, namespace.split('/')), time.strftime('%Y-%m-%d-%H-%M-%S')])
+    clock = ['--use-sim-time'] if value['use_sim_time'] == 'true' else []
+    return ExecuteProcess(
+        cmd=['ros2', 'bag', 'record', '--output', str(folder / bag), *clock, '--topics']
+        + [topic if topic.startswith('/') else prefix + topic for topic in topics],
+        output='screen',
+    )
 
 
 def generate_launch_description():

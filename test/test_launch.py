@@ -16,6 +16,7 @@ import launch_pytest
 from grasp_ros.msg import SolverStatistics
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import Node
 
 from grasp_ros.reliability.rig import Result, Rig, open_client
 from grasp_ros.sim.sdf import to_sdf
@@ -26,31 +27,35 @@ LAUNCH_FILE = LAUNCH / 'mpc.launch.py'
 GAZEBO_FILE = LAUNCH / 'gazebo.launch.py'
 
 
+ROBOTS = ('launched', 'another')
+
+
 @launch_pytest.fixture(scope='module')
 def description():
-    source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
-    arguments = {'sim': 'true', 'namespace': 'launched', 'log_level': 'warn'}
+    def robot(namespace):
+        source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
+        arguments = {'sim': 'true', 'namespace': namespace, 'log_level': 'warn'}
+        return IncludeLaunchDescription(source, launch_arguments=arguments.items())
+
     return launch.LaunchDescription(
-        [
-            IncludeLaunchDescription(source, launch_arguments=arguments.items()),
-            launch_pytest.actions.ReadyToTest(),
-        ]
+        [*map(robot, ROBOTS), launch_pytest.actions.ReadyToTest()]
     )
 
 
 @pytest.mark.launch(fixture=description)
-def test_one_command_brings_a_robot_that_reaches_a_goal(tmp_path):
+def test_one_file_brings_robots_that_reach_a_goal_each(tmp_path):
     with open_client() as node:
-        rig = Rig(node, '/launched', tmp_path)  # it watches; launch has started the nodes
-        rig.wait_for_status(SolverStatistics.NO_GOAL)
-        rig.place(0.25, 0.3)
-        assert rig.drive(0.75, 0.3).code == Result.SUCCESS
+        for namespace in ROBOTS:
+            rig = Rig(node, f'/{namespace}', tmp_path)  # it watches; launch has started the nodes
+            rig.wait_for_status(SolverStatistics.NO_GOAL)
+            rig.place(0.25, 0.3)
+            assert rig.drive(0.75, 0.3).code == Result.SUCCESS
 
 
 @pytest.mark.parametrize(
     ('file', 'some'),
     [
-        (LAUNCH_FILE, {'params_file', 'namespace', 'device', 'sim', 'world'}),
+        (LAUNCH_FILE, {'params_file', 'namespace', 'device', 'sim', 'world', 'rviz', 'record'}),
         (GAZEBO_FILE, {'params_file', 'namespace', 'device', 'world', 'layout', 'headless'}),
     ],
     ids=lambda value: getattr(value, 'name', ''),
@@ -60,6 +65,55 @@ def test_every_argument_is_described(file, some):
     arguments = source.get_launch_description(launch.LaunchContext()).get_launch_arguments()
     assert some <= {entry.name for entry in arguments}
     assert all(entry.description for entry in arguments)
+
+
+def launched(**arguments):
+    """What mpc.launch.py starts with these arguments, as text, by executable."""
+    context = launch.LaunchContext()
+    module = runpy.run_path(str(LAUNCH_FILE))
+    for argument in module['ARGUMENTS']:
+        value = arguments.pop(argument.name, None)
+        context.launch_configurations[argument.name] = (
+            value or launch.utilities.perform_substitutions(context, argument.default_value)
+        )
+    assert not arguments
+    started = {}
+    for action in module['start_nodes'](context):
+        if isinstance(action, Node):
+            action._perform_substitutions(context)
+            started[action.node_executable] = action
+        else:
+            words = [launch.utilities.perform_substitutions(context, word) for word in action.cmd]
+            started['recorder'] = words
+    return started
+
+
+def test_rviz_follows_the_namespace_and_the_names_of_the_topics():
+    started = launched(namespace='robot', rviz='true', image_topic='camera/image')
+    assert list(started) == ['mpc_node', 'gate_node', 'rviz2']
+    assert started['rviz2'].expanded_node_namespace == '/robot'
+    assert ('image_raw', 'camera/image') in started['rviz2'].expanded_remapping_rules
+
+
+def test_a_bag_has_the_topics_of_its_robot_and_a_name_of_its_own(tmp_path):
+    folder = tmp_path / 'new' / 'bags'
+    words = launched(
+        namespace='robot', record=str(folder), image_topic='/camera/image', command_topic='drive',
+        image_transport='compressed',
+    )['recorder']  # fmt: skip
+    assert words[:4] == ['ros2', 'bag', 'record', '--output']
+    bag = Path(words[4])
+    assert bag.parent == folder and folder.is_dir() and bag.name.startswith('robot-')
+    assert '--use-sim-time' not in words
+    topics = words[words.index('--topics') + 1 :]
+    assert {
+        '/camera/image/compressed', '/robot/drive', '/robot/solver_statistics', '/robot/plan',
+        '/diagnostics',
+    } <= set(topics)  # fmt: skip
+    assert not {'/robot/cmd_vel', '/robot/image_raw', '/camera/image'} & set(topics)
+    assert all(topic.startswith('/') for topic in topics)
+    plain = launched(record=str(folder), use_sim_time='true')['recorder']
+    assert '--use-sim-time' in plain and {'/image_raw', '/cmd_vel'} <= set(plain)
 
 
 def start_gazebo(**arguments):

@@ -13,8 +13,12 @@ pytest.importorskip('mujoco', reason='no embedded world: pip install .[sim]')
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import TwistStamped
 from grasp_ros.msg import SolverStatistics
+from nav_msgs.msg import Path as PathMessage
 from rclpy.utilities import get_rmw_implementation_identifier
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
+from grasp_ros.node import messages
 from grasp_ros.node.processes import NodeProcess
 from grasp_ros.reliability.rig import Result, Rig, RigError, open_client, speed
 
@@ -191,6 +195,54 @@ def test_the_gate_scales_the_speed_while_it_runs(one):
         one.result(handle)
     finally:
         assert one.set_parameters('gate_node', gate__speed_scale=1.0) == ['']
+
+
+def test_who_listens_sees_where_the_plan_leads_and_a_robot_that_is_told_ahead_gets_it(one, client):
+    """A second gate, for a robot that carries out trajectories, hears the same controller."""
+    heard = {'plan_path': [], 'planned_actions': [], 'arm': []}
+    kinds = (PathMessage, MultiDOFJointTrajectory, JointTrajectory)
+    subscriptions = [
+        client.create_subscription(kind, f'/one/{topic}', lambda m, t=topic: heard[t].append(m), 1)
+        for topic, kind in zip(heard, kinds)
+    ]
+    one.processes['arm'] = NodeProcess(
+        'gate_node', log=one.folder / 'arm.log', env=one.env, namespace='/one',
+        parameters={
+            'gate.start_enabled': True, 'gate.output_type': 'JointTrajectory',
+            'gate.output_joints': ['x', 'y'], 'gate.output_fields': ['linear.x', 'linear.y'],
+        },
+        remap={'__node': 'arm', 'cmd_vel': 'arm', 'enable': 'arm/enable',
+               'gate_status': 'arm/status'},
+    )  # fmt: skip
+
+    def has_a_plan():
+        """Whether some trajectory has the commands of some plan, one after the other."""
+        plans = [messages.read_commands(plan)[0] for plan in heard['planned_actions']]
+        first = [{command[:2] for command in plan[:3]} for plan in plans]
+        told = [{tuple(p.velocities) for p in trajectory.points} for trajectory in heard['arm']]
+        return any(len(some) > 1 and some <= points for some in first for points in told)
+
+    joints = client.create_publisher(JointState, '/one/joint_states', 1)
+    seen = JointState(name=['x', 'y'], position=[0.0, 0.0])
+    timer = client.create_timer(0.05, lambda: joints.publish(seen))
+    try:
+        one.wait_for(lambda: client.count_publishers('/one/arm'), 'the second gate')
+        handle = drive_off(one)
+        one.wait_for(has_a_plan, 'a trajectory with a plan in it')
+        assert all(not any(message.points[-1].velocities) for message in heard['arm'])
+        one.wait_for(lambda: heard['plan_path'], 'a path')
+        path = heard['plan_path'][0]
+        assert path.header.frame_id == 'world' and len(path.poses) == 40
+        first = path.poses[0].pose.position
+        assert math.dist((first.x, first.y), LEFT) < 0.2
+        one.result_of(handle.cancel_goal_async(), 'the answer to a cancel')
+        one.result(handle)
+    finally:
+        one.processes.pop('arm').stop()
+        client.destroy_timer(timer)
+        client.destroy_publisher(joints)
+        for subscription in subscriptions:
+            client.destroy_subscription(subscription)
 
 
 def test_compressed_pictures_under_another_name_lead_to_the_goal(four):

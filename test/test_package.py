@@ -21,7 +21,7 @@ EXECUTABLES = ('mpc_node', 'gate_node', 'sim_node', 'grasp-ros')
 ROS = (
     'action_msgs', 'ament_index_python', 'builtin_interfaces', 'diagnostic_msgs', 'geometry_msgs',
     'launch', 'launch_ros', 'lifecycle_msgs', 'nav_msgs', 'rcl_interfaces', 'rclpy', 'sensor_msgs',
-    'std_msgs', 'std_srvs',
+    'std_msgs', 'std_srvs', 'trajectory_msgs',
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 """Nothing that is read is executed, and the nodes use the network for what the policy names."""
 
 import ast
+import importlib.util
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -11,8 +12,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = ROOT / 'config' / 'sros2_policy.xml'
 NODES = ('sim_node', 'gate_node', 'mpc_node')
-# By `image_transport` the controller listens to one of two topics; the policy allows both.
-CAMERA = {'raw': '/image_raw', 'compressed': '/image_raw/compressed'}
+# By `image_transport` the controller listens to one of two topics, and the gate to more where it
+# sends trajectories; the policy allows all. What each leaves out:
+VARIANTS = {
+    'raw': {
+        'mpc_node': {'/image_raw/compressed'},
+        'gate_node': {'/joint_states', '/planned_actions'},
+    },
+    'compressed': {'mpc_node': {'/image_raw'}},
+}
+TRAJECTORY = {'gate__output_type': 'JointTrajectory', 'gate__output_joints': list('abcdef')}
 # Modules that execute what they read, or that speak to the network past DDS.
 FORBIDDEN_MODULES = {
     'cloudpickle', 'code', 'dill', 'ftplib', 'http', 'httpx', 'joblib', 'marshal', 'pickle',
@@ -129,11 +138,13 @@ def allowed(node):
 
 
 def needed(node, transport):
-    """What of that a node makes use of with an image transport."""
+    """What of that a node makes use of in a variant."""
     rules = allowed(node)
-    if node == 'mpc_node':
-        assert set(CAMERA.values()) <= rules['subscribe']
-        rules['subscribe'] -= {topic for name, topic in CAMERA.items() if name != transport}
+    unheard = VARIANTS[transport].get(node, set())
+    assert unheard <= rules['subscribe']
+    rules['subscribe'] -= unheard
+    if node == 'mpc_node' and importlib.util.find_spec('sensor_msgs_py') is None:
+        rules['publish'].remove('/candidates')
     return rules
 
 
@@ -148,7 +159,7 @@ def used(client, node):
     return {kind: {name for name, _ in names(node, '/')} for kind, names in kinds.items()}
 
 
-@pytest.mark.parametrize('transport', CAMERA)
+@pytest.mark.parametrize('transport', VARIANTS)
 def test_the_policy_names_what_the_running_nodes_use_and_nothing_else(tmp_path, transport):
     reason = 'no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]'
     pytest.importorskip('grasp_ros.msg', reason=reason)
@@ -158,9 +169,10 @@ def test_the_policy_names_what_the_running_nodes_use_and_nothing_else(tmp_path, 
     with open_client() as client:
         rig = Rig(client, '', tmp_path)
         try:
+            output = {} if transport == 'raw' else TRAJECTORY
             for node in NODES:
                 # With simulated time they listen to /clock as well.
-                rig.start(node, use_sim_time=True, image_transport=transport)
+                rig.start(node, use_sim_time=True, image_transport=transport, **output)
             rig.wait_for(lambda: set(NODES) <= set(client.get_node_names()), 'the nodes')
             rig.wait_for(lambda: rig.state() == 'active', 'the controller')
             for node in NODES:

@@ -7,10 +7,15 @@ While it is armed and commands keep coming it passes them, limited. Otherwise it
 with a reason: the first one stays until all is well again. A fault that lasts too long, or another
 controller than before, needs a new :meth:`Gate.enable`, so that nothing moves by itself because a
 process came back.
+
+A robot that executes trajectories by itself is told ahead of time what :meth:`Gate.step` would
+give it (:mod:`grasp_ros.control.outlook`); the commands that a controller plans to send next may
+be known for that (:meth:`Gate.extend`).
 """
 
 from __future__ import annotations
 
+import copy
 import enum
 import math
 from collections.abc import Hashable, Sequence
@@ -22,6 +27,7 @@ Command = tuple[float, float, float, float, float, float]
 
 STILL: Command = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _LONGEST_STEP_SEC = 0.1  # a stalled gate must not take a stall for time to accelerate in
+_MOST_AHEAD = 1000  # entries of an outlook; a stop so slow that it takes more is cut short
 _ROUNDING = 1e-9
 
 
@@ -125,6 +131,8 @@ class Gate:
         self._sequence: int | None = None
         self._command: Command | None = None
         self._command_is_counted = False
+        self._later: tuple[Command, ...] = ()
+        self._later_period_sec = 0.0
         self._sent_sec = 0.0  # when the newest accepted command was sent
         self._output = STILL
         self._output_sec: float | None = None
@@ -160,11 +168,44 @@ class Gate:
         if is_foreign and not self._invalid:
             self._invalid = 'it comes from another publisher than the one before'
         if self._invalid:
-            self.rejected += 1
-            return self._invalid
+            return self.refuse(self._invalid)
         self._command = tuple(float(value) for value in command)
         self._command_is_counted = False
+        self._later = ()
         self._sent_sec = now_sec - max(age_sec, 0.0)
+        return ''
+
+    def refuse(self, problem: str) -> str:
+        """Refuse a command, so that the robot is stopped until a good one comes.
+
+        :param problem: why
+        :return: the same
+        """
+        self._invalid = problem
+        self.rejected += 1
+        return problem
+
+    def extend(self, later: Sequence[Sequence[float]], period_sec: float) -> str:
+        """Take what is planned to follow the newest command, or refuse it and keep that alone.
+
+        It makes no command younger: the command timeout counts from the one that was accepted.
+
+        :param later: commands, one every period from a period after that one on
+        :param period_sec: between two of them
+        :return: why it was refused, empty when it was taken
+        """
+        problem = ''
+        if self._command is None:
+            problem = 'there is no command that it could follow'
+        elif not (math.isfinite(period_sec) and period_sec > 0):
+            problem = f'commands {period_sec} s apart'
+        else:
+            problem = next(filter(None, map(_malformed, later)), '')
+        if problem:
+            self.rejected += 1
+            return problem
+        self._later = tuple(tuple(float(value) for value in command) for command in later)
+        self._later_period_sec = period_sec
         return ''
 
     def step(self, now_sec: float) -> GateOutput:
@@ -188,6 +229,25 @@ class Gate:
             text=': '.join(part for part in parts if part),
             command_age_sec=math.nan if self._command is None else now_sec - self._sent_sec,
         )
+
+    def ahead(self, present: Command, *, now_sec: float, period_sec: float) -> list[Command]:
+        """What :meth:`step` will give from now on if nothing more comes, until the robot stands.
+
+        Every entry has gone through the same limits, and the command timeout is in it: no motion
+        is foreseen for longer than the newest command is good for, but for the stop.
+
+        :param present: what the robot does now; the limits count from it
+        :param period_sec: between two entries, the first of which is one period from now
+        :return: at least one; the last is :data:`STILL`
+        """
+        gate = copy.copy(self)
+        gate._output, gate._output_sec = present, now_sec
+        commands = []
+        for n in range(1, _MOST_AHEAD):
+            commands.append(gate.step(now_sec + n * period_sec).command)
+            if commands[-1] == STILL:
+                return commands
+        return [*commands, STILL]
 
     def shut_down(self) -> GateOutput:
         """The last output: zero velocity at once, for nobody will be there to ramp down."""
@@ -213,8 +273,8 @@ class Gate:
 
     def _problem(self, command: Sequence[float], age_sec: float) -> str:
         timeout_sec = self.config.command_timeout_sec
-        if len(command) != 6 or not all(math.isfinite(value) for value in command):
-            return f'{list(command)} is not finite'
+        if problem := _malformed(command):
+            return problem
         if math.isnan(age_sec):
             return 'its stamp is zero'
         if age_sec > timeout_sec:
@@ -257,9 +317,9 @@ class Gate:
         return GateReason.NONE, ''
 
     def _limited(self, now_sec: float) -> Command:
-        """The newest command after speed scale, speed limits and acceleration limits."""
+        """The command of now after speed scale, speed limits and acceleration limits."""
         config = self.config
-        wanted = tuple(config.speed_scale * value for value in self._command)
+        wanted = tuple(config.speed_scale * value for value in self._wanted(now_sec))
         linear = _shortened(wanted[:3], config.max_linear)
         angular = _shortened(wanted[3:], config.max_angular)
         linear = self._approach(linear, self._output[:3], config.max_linear_acceleration, now_sec)
@@ -273,6 +333,13 @@ class Gate:
             self._command_is_counted = True
             self.limited += 1
         return allowed
+
+    def _wanted(self, now_sec: float) -> Command:
+        """The newest command, or that of those planned after it whose time it is."""
+        if not self._later:
+            return self._command
+        elapsed = int(max(now_sec - self._sent_sec, 0.0) / self._later_period_sec)
+        return (self._command, *self._later)[min(elapsed, len(self._later))]
 
     def _stopping(self, now_sec: float) -> Command:
         config = self.config
@@ -292,6 +359,12 @@ class Gate:
         change = tuple(w - p for w, p in zip(wanted, present, strict=True))
         change = _shortened(change, rate * elapsed_sec)
         return tuple(p + c for p, c in zip(present, change, strict=True))
+
+
+def _malformed(command: Sequence[float]) -> str:
+    if len(command) != 6 or not all(math.isfinite(value) for value in command):
+        return f'{list(command)} is not finite'
+    return ''
 
 
 def _shortened(vector: Sequence[float], longest: float) -> tuple[float, ...]:

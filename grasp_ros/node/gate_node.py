@@ -23,22 +23,29 @@ from geometry_msgs.msg import TwistStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
+from trajectory_msgs.msg import MultiDOFJointTrajectory
 
-from grasp_ros.control.gate import Gate, GateConfig, GateOutput, GateReason, GateState
+from grasp_ros.control.gate import STILL, Gate, GateConfig, GateOutput, GateReason, GateState
+from grasp_ros.errors import MessageError
 from grasp_ros.msg import GateStatus
 from grasp_ros.node import health, messages, outputs, qos, tables, transport
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
+from grasp_ros.node.trajectories import Trajectories
 
 STATUS_PERIOD_SEC = 0.1
+_SILENT_SEC = 10.0  # between two warnings of the same
 _LAST_WORDS = Duration(seconds=0.2)
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+_SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class GateNode(Node):
-    """Subscribes ``action``; publishes ``cmd_vel``, ``gate_status`` and ``/diagnostics``; serves
+    """Subscribes ``action``, and where it sends trajectories ``planned_actions`` and
+    ``joint_states``; publishes ``cmd_vel``, ``gate_status`` and ``/diagnostics``; serves
     ``enable``."""
 
     def __init__(self) -> None:
@@ -47,7 +54,9 @@ class GateNode(Node):
         self._settings = ParameterServer(self, tables.GATE, check=_config, apply=self._apply)
         values = self._settings.values
         self._gate = Gate(_config(values), armed=values['gate.start_enabled'])
-        self._robot_output = outputs.make(values)
+        self._output = GateOutput(STILL, GateState.DISARMED, GateReason.NOT_ARMED, '', math.nan)
+        self._robot_output = outputs.make(values, self._gate)
+        self._plan: MultiDOFJointTrajectory | None = None
         self._frame_id = ''
         self._command_stamp = messages.to_time(0)
         self._shown: tuple[GateState, GateReason] | None = None
@@ -58,9 +67,19 @@ class GateNode(Node):
         self._status_publisher = self.create_publisher(
             GateStatus, 'gate_status', 10, **qos.publisher(self, 'gate_status')
         )
-        self.create_subscription(
-            TwistStamped, 'action', self._on_action, _NEWEST, **qos.subscription(self, 'action')
-        )
+        subscriptions = [('action', TwistStamped, self._on_action, _NEWEST)]
+        if isinstance(self._robot_output, Trajectories):
+            # Before `action`: of two that are there at once, the one that was made first is served
+            # first, and a plan is sent just before the action that it begins with.
+            subscriptions = [
+                ('joint_states', JointState, self._on_joints, _SENSOR),
+                ('planned_actions', MultiDOFJointTrajectory, self._on_plan, _NEWEST),
+                *subscriptions,
+            ]
+        for topic, kind, callback, profile in subscriptions:
+            self.create_subscription(
+                kind, topic, callback, profile, **qos.subscription(self, topic)
+            )
         self.create_service(SetBool, 'enable', self._on_enable)
         # On a steady clock: the watchdog must not stop with the simulator's clock.
         period_sec = 1.0 / values['gate.rate']
@@ -70,12 +89,40 @@ class GateNode(Node):
 
     def shut_down(self) -> None:
         """Send zero velocity and say so."""
-        self._publish(self._gate.shut_down())
+        self._publish(self._gate.shut_down(), is_news=True)
         for publisher in (self._command_publisher, self._status_publisher):
             publisher.wait_for_all_acked(_LAST_WORDS)  # the process ends right after this
 
     def _apply(self, values: Mapping[str, Any]) -> None:
         self._gate.config = _config(values)
+        self._step(is_news=True)
+
+    def _on_joints(self, message: JointState) -> None:
+        self._robot_output.see(message, time.monotonic())
+
+    def _on_plan(self, message: MultiDOFJointTrajectory) -> None:
+        self._plan = message
+        if self._take_up_plan():
+            self._step(is_news=True)
+
+    def _take_up_plan(self) -> bool:
+        """Let the newest plan follow the newest command, if it begins with it; whether it does."""
+        plan = self._plan
+        if plan is None or plan.header.stamp != self._command_stamp:
+            return False
+        self._plan = None
+        try:
+            (_, *later), period_sec = messages.read_commands(plan)
+            problem = self._gate.extend(later, period_sec)
+        except MessageError as error:
+            problem = str(error)
+            self._gate.rejected += 1
+        if problem:
+            self.get_logger().warning(
+                f'the command goes without the plan that follows it: {problem}',
+                throttle_duration_sec=_SILENT_SEC,
+            )
+        return not problem
 
     def _on_action(self, message: TwistStamped, info: Mapping[str, Any]) -> None:
         now_sec = time.monotonic()
@@ -89,10 +136,15 @@ class GateNode(Node):
             source=messages.publisher_of(info),
             sequence=info.get('publication_sequence_number'),
         )
+        if not reason and isinstance(self._robot_output, Trajectories):
+            longest_sec = self._gate.config.command_timeout_sec
+            problem = self._robot_output.problem(now_sec, longest_sec)
+            reason = problem and self._gate.refuse(problem)
         if not reason:
             self._frame_id = message.header.frame_id
             self._command_stamp = message.header.stamp
-        self._step()
+            self._take_up_plan()
+        self._step(is_news=not reason)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response):
         self._gate.enable(request.data)
@@ -101,14 +153,24 @@ class GateNode(Node):
         response.message = 'armed' if request.data else 'disarmed: the safe command is sent'
         return response
 
-    def _step(self) -> None:
-        self._output = self._gate.step(time.monotonic())
-        self._publish(self._output)
+    def _step(self, *, is_news: bool = False) -> None:
+        self._publish(self._gate.step(time.monotonic()), is_news=is_news)
 
-    def _publish(self, output: GateOutput) -> None:
+    def _publish(self, output: GateOutput, *, is_news: bool) -> None:
+        """Send the robot what it needs, and say what that is.
+
+        :param is_news: whether a trajectory that is being carried out is out of date
+        """
+        state, self._output = self._output.state, output
         now = self.get_clock().now().to_msg()
-        message = self._robot_output.message(output.command, now, self._frame_id)
-        self._command_publisher.publish(message)
+        if not isinstance(self._robot_output, Trajectories):
+            message = self._robot_output.message(output.command, now, self._frame_id)
+            self._command_publisher.publish(message)
+        # Nothing between two trajectories: with each the robot starts from where it is.
+        elif output.state is not state or (is_news and output.state is GateState.PASSING):
+            message = self._robot_output.message(time.monotonic())
+            if message is not None:
+                self._command_publisher.publish(message)
         changed = self._shown != (output.state, output.reason)
         if changed:
             self._shown = (output.state, output.reason)

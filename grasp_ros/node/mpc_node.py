@@ -68,8 +68,9 @@ class Sinks:
 
 class MpcNode(LifecycleNode):
     """Subscribes ``image_raw``, or ``image_raw/compressed``, ``goal_image`` and ``gate_status``;
-    publishes ``action``, ``solver_statistics``, ``plan`` and ``/diagnostics``; serves the action
-    ``drive_to_goal_image`` and the services ``save_goal`` and ``clear_warm_start``.
+    publishes ``action``, ``planned_actions``, ``solver_statistics``, ``plan``, ``plan_path``,
+    ``candidates`` and ``/diagnostics``; serves the action ``drive_to_goal_image`` and the services
+    ``save_goal`` and ``clear_warm_start``.
 
     Of several cameras it subscribes ``<camera>/image_raw``, for proprioception ``joint_states``.
     """
@@ -227,6 +228,7 @@ class MpcNode(LifecycleNode):
             model=controller.model,
             layout=settings.twist_layout(values, card),
             frame_id=values['frame_id'],
+            world_frame_id=values['world_frame_id'],
             frames_rejected=lambda: self._inputs.sensors.rejected,
         )
         self._controller = controller

@@ -1,6 +1,10 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tick reports as messages: the action first, then the statistics, then the plan."""
+"""Tick reports as messages: the action first, then the statistics, then the plan.
+
+Before the action, where somebody listens, goes what is planned to follow it: a gate then has both
+at once.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,13 @@ from geometry_msgs.msg import TwistStamped
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from grasp_ros.control.controller import COLD, Tick, TickStatus
-from grasp_ros.msg import Plan, SolverStatistics
+from grasp_ros.msg import SolverStatistics
 from grasp_ros.node import messages, qos
 from grasp_ros.node.messages import TwistLayout
+from grasp_ros.node.views import Views
 from grasp_ros.node.worker import TickReport
 from grasp_ros.world_models.base import WorldModel
 
@@ -25,12 +31,14 @@ _LAST_WORDS = Duration(seconds=0.2)
 
 
 class Publishers:
-    """The topics ``action``, ``solver_statistics`` and ``plan`` of one configured node.
+    """The topics ``action``, ``planned_actions``, ``solver_statistics`` and those of
+    :class:`~grasp_ros.node.views.Views` of one configured node.
 
     :param node: that they belong to
     :param model: that the plans are of
     :param layout: which action goes to which field of the twist
-    :param frame_id: for the headers
+    :param frame_id: in which the action is meant, for the headers
+    :param world_frame_id: of places
     :param frames_rejected: how many frames were refused so far
     """
 
@@ -41,6 +49,7 @@ class Publishers:
         model: WorldModel,
         layout: TwistLayout,
         frame_id: str,
+        world_frame_id: str,
         frames_rejected: Callable[[], int],
     ) -> None:
         self._node = node
@@ -59,7 +68,8 @@ class Publishers:
 
         self._action = publisher(TwistStamped, 'action', newest)
         self._statistics = publisher(SolverStatistics, 'solver_statistics', 10)
-        self._plan = publisher(Plan, 'plan', newest)
+        self._planned = publisher(MultiDOFJointTrajectory, 'planned_actions', newest)
+        self._views = Views(node, model=model, frame_id=world_frame_id, profile=newest)
 
     def is_heard(self) -> bool:
         """Whether anybody who listens to the commands has been found."""
@@ -90,8 +100,9 @@ class Publishers:
 
     def destroy(self) -> None:
         """Take the topics off the graph."""
-        for publisher in (self._action, self._statistics, self._plan):
+        for publisher in (self._action, self._planned, self._statistics):
             self._node.destroy_lifecycle_publisher(publisher)
+        self._views.destroy()
 
     def send(self, report: TickReport) -> None:
         """Publish what came of a tick, unless closed."""
@@ -100,15 +111,24 @@ class Publishers:
                 return
             now = self._node.get_clock().now()
             stamp = now.to_msg()
+            if report.tick.status.drives and self._planned.get_subscription_count():
+                self._send_planned(report.tick, stamp)
             self._send_action(report.tick.action, stamp)
             self._statistics.publish(self._statistics_of(report, now.nanoseconds, stamp))
-            is_new = report.tick.status is TickStatus.SOLVED
-            if is_new and self._plan.get_subscription_count():
-                self._plan.publish(self._plan_of(report, stamp))
+            if report.tick.status is TickStatus.SOLVED:
+                self._views.send(report, stamp)
 
     def _send_action(self, action, stamp) -> None:
         command = self._layout.command(action)
         self._action.publish(messages.twist(command, stamp, self._frame_id))
+
+    def _send_planned(self, tick: Tick, stamp) -> None:
+        """The action of a tick and those of its plan that come after it, where there are some."""
+        later = tick.plan.actions.flatten(0, 1)[tick.plan_offset + 1 :].double().cpu().numpy()
+        if len(later):
+            commands = [self._layout.command(action) for action in (tick.action, *later)]
+            period_sec = self._model.card.control_period_sec
+            self._planned.publish(messages.commands(commands, period_sec, stamp, self._frame_id))
 
     def _statistics_of(self, report: TickReport, sent_ns: int, stamp) -> SolverStatistics:
         tick, settings = report.tick, report.settings
@@ -159,25 +179,6 @@ class Publishers:
             )
         for reason, count in report.counters.drops.items():
             values[f'warm_start_drops_{reason.name.lower()}'] = count
-        return messages.set_fields(message, values)
-
-    def _plan_of(self, report: TickReport, stamp) -> Plan:
-        plan, card = report.tick.plan, self._model.card
-        message = Plan(image_stamp=report.arrival.stamp)
-        message.header.stamp = stamp
-        message.header.frame_id = self._frame_id
-        message.action_names = [action.name for action in card.actions]
-        message.actions = plan.actions.flatten().double().cpu().tolist()
-        places = self._model.position(plan.rollout)
-        if places is not None:
-            message.path = messages.points(places.detach().cpu().numpy())
-        values = {
-            'model_step_sec': card.model_step_sec,
-            'control_period_sec': card.control_period_sec,
-            'horizon': len(plan.actions),
-            'action_block': card.action_block,
-            'cost': plan.cost,
-        }
         return messages.set_fields(message, values)
 
 

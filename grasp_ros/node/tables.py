@@ -21,6 +21,11 @@ MPC = (
         meaning='Frame in which the action is meant, for the headers.',
     ),
     Parameter(
+        'world_frame_id', 'string', 'world', changes='configure',
+        meaning="Frame of the places that the model's position probe gives: of `plan`, "
+        '`plan_path` and `candidates`.',
+    ),
+    Parameter(
         'image_transport', 'string', 'raw', choices=('raw', 'compressed'), changes='start',
         meaning='What the camera is heard on: `raw` = `image_raw`, `compressed` = '
         '`image_raw/compressed`, JPEG or PNG; where `image_raw` is remapped, `/compressed` '
@@ -217,18 +222,23 @@ GATE = (
     ),
     Parameter(
         'gate.output_type', 'string', 'TwistStamped', changes='start',
-        choices=('TwistStamped', 'Twist', 'Float64MultiArray'),
-        meaning='What the robot is sent on `cmd_vel`; the safe command is zero in each.',
+        choices=('TwistStamped', 'Twist', 'Float64MultiArray', 'JointTrajectory'),
+        meaning='What the robot is sent on `cmd_vel`; the safe command is zero in each, and in a '
+        'JointTrajectory its end, where the robot holds.',
+    ),
+    Parameter(
+        'gate.output_joints', 'string[]', [], changes='start',
+        meaning='JointTrajectory: the joint that each of its numbers is the velocity of.',
     ),
     Parameter(
         'gate.output_fields', 'string[]', [], changes='start',
-        meaning='Float64MultiArray: field of the twist, `linear.x` to `angular.z`, that each of '
-        'its numbers is; empty = all six.',
+        meaning='Float64MultiArray, JointTrajectory: field of the twist, `linear.x` to '
+        '`angular.z`, that each of its numbers is; empty = all six.',
     ),
     Parameter(
         'gate.output_scales', 'double[]', [], low=-HUGE, high=HUGE, changes='start',
-        meaning='Float64MultiArray: factor on each of its numbers, behind all limits, which are '
-        "in the twist's units; empty = 1.",
+        meaning='Float64MultiArray, JointTrajectory: factor on each of its numbers, behind all '
+        "limits, which are in the twist's units; empty = 1.",
     ),
 )  # fmt: skip
 
