@@ -16,8 +16,8 @@ from std_msgs.msg import Float64MultiArray
 
 from grasp_ros.errors import ConfigError
 from grasp_ros.node import messages, outputs, parameters, tables
-from grasp_ros.node.messages import TWIST_FIELDS
 from grasp_ros.node.processes import NodeProcess
+from grasp_ros.node.twists import TWIST_FIELDS
 from grasp_ros.reliability.rig import Rig, open_client
 
 README = Path(__file__).resolve().parents[1] / 'README.md'

@@ -18,7 +18,7 @@ from std_msgs.msg import Float64MultiArray
 
 from grasp_ros.errors import ConfigError
 from grasp_ros.node import messages
-from grasp_ros.node.messages import TWIST_FIELDS
+from grasp_ros.node.twists import TWIST_FIELDS
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from grasp_ros.control.controller import COLD, Tick, TickStatus
 from grasp_ros.msg import Plan, SolverStatistics
 from grasp_ros.node import messages, qos
-from grasp_ros.node.messages import TwistLayout
+from grasp_ros.node.twists import TwistLayout
 from grasp_ros.node.worker import TickReport
 from grasp_ros.world_models.base import WorldModel
 

@@ -20,7 +20,7 @@ from grasp_ros.control.goal import GoalConfig
 from grasp_ros.control.history import Frame
 from grasp_ros.control.tick import TickStatus
 from grasp_ros.errors import ConfigError, ModelError
-from grasp_ros.node.messages import TwistLayout
+from grasp_ros.node.twists import TwistLayout
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
 from grasp_ros.world_models import checkpoint
