@@ -16,6 +16,9 @@ COMMANDS = {
     'benchmark': (
         'grasp_ros.benchmark.command:command', 'Measure planners against each other, without ROS.',
     ),
+    'bag-to-dataset': (
+        'grasp_ros.recording.convert:command', "Make training data of a robot's bags.",
+    ),
     'calibrate': (
         'grasp_ros.training.calibrate:command',
         "Write limits on what is unforeseen into a model's card.",
@@ -39,6 +42,7 @@ CURES = {
     'matplotlib': "pip install 'grasp_ros[train]'",
     'mujoco': "pip install 'grasp_ros[sim]'",
     'PIL': "pip install 'grasp_ros[sim]'",
+    'rosbags': "pip install 'grasp_ros[bag]'",
     'rclpy': (
         "source a ROS 2 workspace with grasp_ros, or GRASP_ROS_MESSAGES=1 pip install '.[ros]' "
         'in the source folder'

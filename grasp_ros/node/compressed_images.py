@@ -18,6 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from grasp_ros.errors import ObservationError
+from grasp_ros.node.images import LARGEST_SIDE
 
 # First bytes -> who reads such a file. Not PIL.Image.open: it warns of large pictures, or raises,
 # before anybody can ask for their size.
@@ -35,7 +36,7 @@ def topic(node) -> str:
     return f'{node.resolve_topic_name("image_raw")}/compressed'
 
 
-def to_rgb(message, *, height: int, width: int) -> np.ndarray:
+def to_rgb(message, *, height: int | None = None, width: int | None = None) -> np.ndarray:
     """The picture of a ``sensor_msgs/CompressedImage``: uint8 ``[height, width, 3]``, rgb.
 
     What it is, its first bytes tell; drivers agree on nothing in ``format``. Its size is read from
@@ -44,7 +45,7 @@ def to_rgb(message, *, height: int, width: int) -> np.ndarray:
     a wrong picture.
 
     :param message: a JPEG or PNG, grey or with colours, with an alpha or without
-    :param height: pixels that the picture must have
+    :param height: pixels that the picture must have, None for any
     :param width: likewise
     :raises ObservationError: naming what is wrong with the message
     """
@@ -56,7 +57,9 @@ def to_rgb(message, *, height: int, width: int) -> np.ndarray:
         )
     with _refusing_what_breaks(reader.format):
         picture = reader(io.BytesIO(data))
-        if picture.size != (width, height):
+        if max(picture.size) > LARGEST_SIDE:
+            raise ObservationError(f'{reader.format} of {picture.width}x{picture.height} pixels')
+        if height is not None and width is not None and picture.size != (width, height):
             raise ObservationError(
                 f'{reader.format} of {picture.width}x{picture.height} pixels, the model needs '
                 f'{width}x{height}: resize it before, e.g. with image_proc'
