@@ -27,6 +27,9 @@ COMMANDS = {
     'doctor': ('grasp_ros.node.doctor:command', 'Tell what is installed and what does not work.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
     'faults': ('grasp_ros.reliability.command:command', 'Do to the nodes all that can go wrong.'),
+    'replay': (
+        'grasp_ros.recording.replay:command', 'Drive the controller again from a recorded run.',
+    ),
     'soak': (
         'grasp_ros.reliability.soak:command', 'Drive for a long time under load and faults.',
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -126,9 +126,12 @@ def twist_layout(values: Mapping[str, Any], card: ModelCard) -> TwistLayout:
     return TwistLayout(names, scales)
 
 
-def build_controller(values: Mapping[str, Any]) -> Controller:
+def build_controller(
+    values: Mapping[str, Any], *, clock: Callable[[], float] = time.monotonic
+) -> Controller:
     """Load the model, make the planner and run both a few times, so that no tick is the first.
 
+    :param clock: of the controller
     :raises GraspError: when the model cannot be loaded, does not fit a single camera, or the
         parameters do not fit it
     """
@@ -145,7 +148,11 @@ def build_controller(values: Mapping[str, Any]) -> Controller:
     settings = Settings.from_values(values, card, model.device)
     planner = registry.make(settings.planner_name, model, **settings.planner)
     controller = Controller(
-        model=model, planner=planner, limits=settings.limits, config=settings.controller
+        model=model,
+        planner=planner,
+        limits=settings.limits,
+        config=settings.controller,
+        clock=clock,
     )
     _warm_up(controller)
     # What is alive now stays: the collector need not look through torch in the middle of a tick.

@@ -16,7 +16,7 @@ import click
 import numpy as np
 
 from grasp_ros.errors import ConfigError, GraspError, ObservationError
-from grasp_ros.node import images
+from grasp_ros.node import compressed_images, images
 from grasp_ros.node.twists import TWIST_FIELDS
 from grasp_ros.recording.alignment import align, percentiles
 from grasp_ros.recording.bag import IMAGES, Bag, RecordingError, absolute
@@ -135,12 +135,7 @@ def _read(bag: Bag, wanted: Wanted, file: BinaryIO) -> _Contents:
         if unknown:
             raise ConfigError(f'action "{unknown[0]}" is no field of a twist: name some of '
                               f'{", ".join(TWIST_FIELDS)}')
-    if kind == IMAGES[0]:
-        to_rgb = images.to_rgb
-    else:
-        from grasp_ros.node import compressed_images  # not everybody has Pillow
-
-        to_rgb = compressed_images.to_rgb
+    to_rgb = images.to_rgb if kind == IMAGES[0] else compressed_images.to_rgb
     camera, frames, late, commands, refused = wanted.camera, [], [], [], Counter()
     topics = (wanted.image_topic, wanted.command_topic)
     for topic, heard_ns, message in bag.messages(topics):
