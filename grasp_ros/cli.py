@@ -23,10 +23,14 @@ COMMANDS = {
         'grasp_ros.training.calibrate:command',
         "Write limits on what is unforeseen into a model's card.",
     ),
+    'call': ('grasp_ros.node.call:command', 'Turn something on or off by its service.'),
     'demo': ('grasp_ros.node.demo:command', 'Drive to goals in the embedded world, over ROS 2.'),
     'doctor': ('grasp_ros.node.doctor:command', 'Tell what is installed and what does not work.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
     'faults': ('grasp_ros.reliability.command:command', 'Do to the nodes all that can go wrong.'),
+    'record': (
+        'grasp_ros.node.recorder:command', 'Record topics into a bag, without ROS tools.',
+    ),
     'replay': (
         'grasp_ros.recording.replay:command', 'Drive the controller again from a recorded run.',
     ),

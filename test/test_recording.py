@@ -5,13 +5,15 @@
 import io
 import json
 
-import bags
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.numpy import save_file
+
+pytest.importorskip('rosbags', reason='no bags: pip install .[bag]')
+import bags
 
 from grasp_ros.control.history import History
 from grasp_ros.recording.alignment import LEAST_FRAMES, align, mean_in_force

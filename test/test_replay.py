@@ -4,13 +4,15 @@
 
 import math
 
-import bags
 import numpy as np
 import pytest
 import torch
 import yaml
 from click.testing import CliRunner
 from PIL import Image
+
+pytest.importorskip('rosbags', reason='no bags: pip install .[bag]')
+import bags
 
 from grasp_ros.control.history import Frame
 from grasp_ros.control.tick import COLD, TickStatus

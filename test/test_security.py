@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = ROOT / 'config' / 'sros2_policy.xml'
-NODES = ('sim_node', 'gate_node', 'mpc_node')
+NODES = ('sim_node', 'gate_node', 'mpc_node', 'excite_node')
 # By `image_transport` the controller listens to one of two topics; the policy allows both.
 CAMERA = {'raw': '/image_raw', 'compressed': '/image_raw/compressed'}
 # Modules that execute what they read, or that speak to the network past DDS.
