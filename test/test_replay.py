@@ -25,10 +25,11 @@ from grasp_ros.sim.worlds import make
 NS, PERIOD_NS = 1_000_000_000, 100_000_000
 START, GOAL = (0.25, 0.3), (0.7, 0.6)
 PARAMETERS = {
-    'planner': {'horizon': 12, 'iterations': 60, 'samples': 16, 'sync_every': 4},
+    'planner': {'horizon': 12, 'iterations': 30, 'samples': 16, 'sync_every': 4},
     'control': {'deadline_sec': 0.03},
 }
 TICKS, GOAL_TICK, BREAK, SECOND_GOAL_TICK, SLOW = 36, 3, range(18, 21), 24, range(30, 36)
+LATE_TICK = 15  # whose command came too late to be sent
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -46,7 +47,8 @@ def statistics(tick, number, *, image_ns, sent_ns, now_sec, goal_id, planner):
         header=bags.header(sent_ns),
         image_stamp=bags.header(image_ns).stamp if image_ns else bags.header(0).stamp,
         tick=number,
-        status={'SOLVED': 0, 'PREVIOUS_PLAN': 2, 'NO_IMAGE': 10, 'NO_GOAL': 12}[tick.status.name],
+        status={'SOLVED': 0, 'PREVIOUS_PLAN': 2, 'NO_IMAGE': 10, 'STALE_IMAGE': 11,
+                'NO_GOAL': 12}[tick.status.name],
         status_text=tick.status.value,
         goal_id=goal_id,
         planner=planner[0],
@@ -91,7 +93,10 @@ def drive(values):
         messages.append(('/gate_status', stamp_ns, gate))
         now_sec = 1e-9 * (stamp_ns + 20_000_000)
         tick = controller.step(frame, now_sec=now_sec, passed=share)
-        sent_ns = stamp_ns + 20_000_000 + round(1e9 * (tick.encode_sec + tick.solve_sec))
+        if number == LATE_TICK:
+            tick = controller.withdraw(tick, TickStatus.STALE_IMAGE, 'too late')
+        took_sec = min(tick.encode_sec + tick.solve_sec, 0.05)  # a busy machine; before the next
+        sent_ns = stamp_ns + 20_000_000 + round(1e9 * took_sec)
         twist = bags.twist_stamped(layout.command(tick.action), sent_ns)
         told = statistics(tick, number, image_ns=image_ns, sent_ns=sent_ns, now_sec=now_sec,
                           goal_id=goal_id, planner=planner)
@@ -149,7 +154,7 @@ def test_a_run_is_replayed_to_the_last_bit_and_twice_alike(bag, run, values):
     assert [t.tick.iterations for t in ticks] == [tick.iterations for tick in before]
     # It was a run in which the clock had a say.
     assert {tick.status.name for tick in before} == {
-        'NO_IMAGE', 'NO_GOAL', 'SOLVED', 'PREVIOUS_PLAN'}
+        'NO_IMAGE', 'NO_GOAL', 'SOLVED', 'PREVIOUS_PLAN', 'STALE_IMAGE'}
     assert any(tick.prepare_sec > 0 for tick in before)
     assert len({tick.iterations for tick in before}) > 2
     assert digest(replayed(bag, values)[1]) == digest(ticks)

@@ -10,6 +10,7 @@ the statistics and not measured again.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import yaml
 
 from grasp_ros.control.controller import Controller
 from grasp_ros.control.history import Frame
-from grasp_ros.control.tick import Tick
+from grasp_ros.control.tick import Tick, TickStatus
 from grasp_ros.control.timeline import Timing
 from grasp_ros.errors import ConfigError, GraspError
 from grasp_ros.node import compressed_images, images, parameters, settings, tables
@@ -115,24 +116,31 @@ def replay(
     layout = settings.twist_layout(values, card)
     frames = _Frames(bag, topic, card)
     wanted_goals = _Goals(run, goals, card)
-    gate, now_sec = list(run.gate), [0.0]
+    gate, now_sec = deque(run.gate), [0.0]
     passage = Passage(clock=lambda: now_sec[0])
     _count_up(controller, run.ticks[0])
     goal_id, result = 0, []
     for recorded in run.ticks:
         frame, has_frame = frames.at(recorded.image_ns)
-        now_sec[0] = recorded.now_sec
         while gate and 1e-9 * gate[0][0] <= recorded.now_sec:
-            passage.hear(gate.pop(0)[1])
+            now_sec[0] = 1e-9 * gate[0][0]
+            passage.hear(gate.popleft()[1])
+        now_sec[0] = recorded.now_sec
         if recorded.goal_id != goal_id and recorded.drives:
             goal_id = recorded.goal_id
             controller.set_goal(controller.encode_goal(wanted_goals.take(recorded)))
         elif not recorded.drives and recorded.status in ('NO_GOAL', 'GOAL_REACHED'):
             controller.set_goal(None)
-        tick = controller.step(
-            frame, now_sec=recorded.now_sec, timing=_timing(recorded, controller),
-            passed=passage.share(),
-        )  # fmt: skip
+        if recorded.status == TickStatus.CLOCK_STANDS.name:  # the controller was not asked
+            tick = Tick(controller.safe_action, TickStatus.CLOCK_STANDS)
+        else:
+            timing = _timing(recorded, controller)
+            tick = controller.step(
+                frame, now_sec=recorded.now_sec, timing=timing, passed=passage.share()
+            )
+        if tick.status.drives and recorded.status == TickStatus.STALE_IMAGE.name:
+            # It took so long that the node did not send it any more.
+            tick = controller.withdraw(tick, TickStatus.STALE_IMAGE, '')
         if tick.status.drives and (recorded.prepared or not run.is_timed):
             controller.prepare(effort=recorded.prepared)
         command = layout.command(tick.action)

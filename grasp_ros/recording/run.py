@@ -113,9 +113,10 @@ def _timed(told: Sequence[Any], actions: dict[int, Command]) -> list[RecordedTic
     ticks, prepared, later = [], [], None
     for message in reversed(told):  # what a preparation did is told with the plan it became
         prepared.append(later)
-        if message.status == message.SOLVED:
+        if message.prepare_sec > 0:
             later = Effort(int(message.iterations), int(message.syncs))
-            later = later if message.prepare_sec > 0 else None
+        elif message.status == message.SOLVED or message.iterations:  # also one that was not sent
+            later = None
     prepared.reverse()
     names = _status_names(told[0])
     for message, effort in zip(told, prepared):
