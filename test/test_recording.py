@@ -125,7 +125,7 @@ def test_episodes_are_one_period_apart_whatever_the_camera_does(camera_hz):
 
 
 def test_an_episode_ends_where_frames_are_missing_or_commands_cease():
-    frames_sec = np.arange(0.0, 20.0, PERIOD_SEC)
+    frames_sec = np.arange(0.05, 20.0, PERIOD_SEC)
     commands_sec = np.arange(2.0, 20.0, 0.02)
     frames_sec = frames_sec[(frames_sec < 8.0) | (frames_sec > 9.05)]
     commands_sec = commands_sec[(commands_sec < 13.0) | (commands_sec >= 15.0)]
@@ -133,7 +133,7 @@ def test_an_episode_ends_where_frames_are_missing_or_commands_cease():
                   tolerance_sec=0.025, longest_hold_sec=0.5)
     ends = [(frames_sec[e.frames[0]], frames_sec[e.frames[-1]]) for e in found.episodes]
     # The last command before the gap holds for half a second and no longer.
-    assert np.allclose(ends, [(2.0, 7.9), (9.1, 13.4), (15.0, 19.9)], atol=0.11)
+    assert np.allclose(ends, [(2.05, 7.95), (9.05, 13.45), (15.05, 19.95)], atol=0.01)
     report = found.report
     assert report['camera_gaps'] == 1 and 1.0 < report['camera_longest_gap_sec'] < 1.3
     assert 1.9 < report['command_longest_gap_sec'] < 2.1

@@ -26,7 +26,7 @@ NS, PERIOD_NS = 1_000_000_000, 100_000_000
 START, GOAL = (0.25, 0.3), (0.7, 0.6)
 PARAMETERS = {
     'planner': {'horizon': 12, 'iterations': 30, 'samples': 16, 'sync_every': 4},
-    'control': {'deadline_sec': 0.03},
+    'control': {'deadline_sec': 0.03, 'actuator_delay_sec': 0.13, 'unforeseen_frames': 0},
 }
 TICKS, GOAL_TICK, BREAK, SECOND_GOAL_TICK, SLOW = 36, 3, range(18, 21), 24, range(30, 36)
 LATE_TICK = 15  # whose command came too late to be sent
@@ -91,19 +91,21 @@ def drive(values):
         share = 0.5 if number in SLOW else 1.0
         gate = bags.make('grasp_ros/msg/GateStatus', state=1, speed_scale=share)
         messages.append(('/gate_status', stamp_ns, gate))
-        now_sec = 1e-9 * (stamp_ns + 20_000_000)
+        # With the delay of the drive just before half a quarter of the period: whatever the tick
+        # takes, the command takes effect a quarter later.
+        now_sec = 1e-9 * (stamp_ns + 7_000_000)
         tick = controller.step(frame, now_sec=now_sec, passed=share)
         if number == LATE_TICK:
             tick = controller.withdraw(tick, TickStatus.STALE_IMAGE, 'too late')
         took_sec = min(tick.encode_sec + tick.solve_sec, 0.05)  # a busy machine; before the next
-        sent_ns = stamp_ns + 20_000_000 + round(1e9 * took_sec)
+        sent_ns = stamp_ns + 7_000_000 + round(1e9 * took_sec)
         twist = bags.twist_stamped(layout.command(tick.action), sent_ns)
         told = statistics(tick, number, image_ns=image_ns, sent_ns=sent_ns, now_sec=now_sec,
                           goal_id=goal_id, planner=planner)
         messages += [('/action', sent_ns, twist), ('/solver_statistics', sent_ns, told)]
         if tick.status.drives:
             controller.prepare(budget_sec=0.04)
-        world.drive(share * tick.action)
+        world.drive(share * (ticks[-1].action if ticks else tick.action))  # a drive that is late
         world.advance(1e-9 * PERIOD_NS)
         if number == 10:
             world.kick((0.05, 0.02), (0.0, 0.0))

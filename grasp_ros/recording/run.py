@@ -115,7 +115,7 @@ def _timed(told: Sequence[Any], actions: dict[int, Command]) -> list[RecordedTic
         prepared.append(later)
         if message.prepare_sec > 0:
             later = Effort(int(message.iterations), int(message.syncs))
-        elif message.status == message.SOLVED or message.iterations:  # also one that was not sent
+        elif message.status == message.SOLVED:
             later = None
     prepared.reverse()
     names = _status_names(told[0])
