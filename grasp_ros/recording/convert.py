@@ -293,6 +293,8 @@ def command(bags, out, image_topic, command_topic, card, actions, period_sec, ca
             if actions or period_sec:
                 raise click.UsageError('--card says what --action and --period say')
             known = checkpoint.load_card(card)
+            if len(known.cameras) != 1 or known.proprioception:
+                raise ConfigError(f'{known.name} senses more than the one camera of a data set')
             actions = tuple(spec.name for spec in known.actions)
             units = tuple(spec.unit for spec in known.actions)
             bounds = tuple((spec.low, spec.high) for spec in known.actions)
