@@ -60,7 +60,7 @@ $(VENV)/.installed: CMakeLists.txt constraints.txt package.xml pyproject.toml se
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	GRASP_ROS_MESSAGES=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 		$(BIN)/python -m pip install --no-input --disable-pip-version-check \
-		$(PIP_ARGS) -e '.[ros,sim,train,dev]'
+		$(PIP_ARGS) -e '.[ros,sim,train,bag,dev]'
 	@touch $@
 
 # The installation of the sources copies these, and they change more often than its inputs.

@@ -91,6 +91,8 @@ def collect(stage):
 
 messages = os.environ.get('GRASP_ROS_MESSAGES', '') not in ('', '0')
 setup(
+    # Where CMake puts them as well: bags are read by them, with or without ROS.
+    data_files=[('share/grasp_ros/msg', sorted(map(str, Path('msg').glob('*.msg'))))],
     version=ElementTree.parse(ROOT / 'package.xml').findtext('version'),
     setup_requires=GENERATORS if messages else [],
     ext_modules=[Extension('grasp_ros._messages', [])] if messages else [],

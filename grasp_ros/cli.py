@@ -16,10 +16,14 @@ COMMANDS = {
     'benchmark': (
         'grasp_ros.benchmark.command:command', 'Measure planners against each other, without ROS.',
     ),
+    'bag-to-dataset': (
+        'grasp_ros.recording.convert:command', "Make training data of a robot's bags.",
+    ),
     'calibrate': (
         'grasp_ros.training.calibrate:command',
         "Write limits on what is unforeseen into a model's card.",
     ),
+    'call': ('grasp_ros.node.call:command', 'Turn something on or off by its service.'),
     'demo': ('grasp_ros.node.demo:command', 'Drive to goals in the embedded world, over ROS 2.'),
     'doctor': ('grasp_ros.node.doctor:command', 'Tell what is installed and what does not work.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
@@ -27,6 +31,12 @@ COMMANDS = {
     'import-model': (
         'grasp_ros.world_models.import_model:command',
         "Convert another library's checkpoint to safetensors and a card.",
+    ),
+    'record': (
+        'grasp_ros.node.recorder:command', 'Record topics into a bag, without ROS tools.',
+    ),
+    'replay': (
+        'grasp_ros.recording.replay:command', 'Drive the controller again from a recorded run.',
     ),
     'soak': (
         'grasp_ros.reliability.soak:command', 'Drive for a long time under load and faults.',
@@ -43,6 +53,7 @@ CURES = {
     'matplotlib': "pip install 'grasp_ros[train]'",
     'mujoco': "pip install 'grasp_ros[sim]'",
     'PIL': "pip install 'grasp_ros[sim]'",
+    'rosbags': "pip install 'grasp_ros[bag]'",
     'rclpy': (
         "source a ROS 2 workspace with grasp_ros, or GRASP_ROS_MESSAGES=1 pip install '.[ros]' "
         'in the source folder'

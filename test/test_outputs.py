@@ -25,8 +25,8 @@ from grasp_ros.control.outlook import STEP_SEC
 from grasp_ros.errors import ConfigError, MessageError
 from grasp_ros.node import messages, outputs, parameters, tables
 from grasp_ros.node.layouts import ArrayLayout
-from grasp_ros.node.messages import TWIST_FIELDS
 from grasp_ros.node.processes import NodeProcess
+from grasp_ros.node.twists import TWIST_FIELDS
 from grasp_ros.reliability.rig import Rig, open_client
 
 README = Path(__file__).resolve().parents[1] / 'README.md'

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = ElementTree.parse(ROOT / 'package.xml')
 INTERFACES = sorted(path for kind in ('msg', 'action', 'srv') for path in ROOT.glob(f'{kind}/*'))
-EXECUTABLES = ('mpc_node', 'gate_node', 'sim_node', 'grasp-ros')
+EXECUTABLES = ('mpc_node', 'gate_node', 'sim_node', 'excite_node', 'grasp-ros')
 # What a machine without ROS lacks, as it is imported.
 ROS = (
     'action_msgs', 'ament_index_python', 'builtin_interfaces', 'diagnostic_msgs', 'geometry_msgs',
@@ -108,7 +108,7 @@ def test_simulator_imports_no_torch():
     )
 
 
-@pytest.mark.parametrize('node', ['mpc_node', 'gate_node', 'sim_node'])
+@pytest.mark.parametrize('node', ['mpc_node', 'gate_node', 'sim_node', 'excite_node'])
 def test_nodes_can_be_discovered_before_torch_is_imported(node):
     pytest.importorskip('grasp_ros.msg', reason='no messages: built by GRASP_ROS_MESSAGES=1')
     program = f'import sys; sys.modules["torch"] = None; import grasp_ros.node.{node}'

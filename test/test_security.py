@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = ROOT / 'config' / 'sros2_policy.xml'
-NODES = ('sim_node', 'gate_node', 'mpc_node')
+NODES = ('sim_node', 'gate_node', 'mpc_node', 'excite_node')
 # By `image_transport` the controller listens to one of two topics, and the gate to more where it
 # sends trajectories; the policy allows all. What each leaves out:
 VARIANTS = {

@@ -19,11 +19,11 @@ from std_msgs.msg import Header
 
 from grasp_ros.control.tick import Tick, TickStatus
 from grasp_ros.node import messages, views
-from grasp_ros.node.messages import TwistLayout
 from grasp_ros.node.parameters import defaults
 from grasp_ros.node.reports import Publishers
 from grasp_ros.node.settings import Settings
 from grasp_ros.node.tables import MPC
+from grasp_ros.node.twists import TwistLayout
 from grasp_ros.node.worker import Arrival, Counters, TickReport
 from grasp_ros.planners.base import Branches, Plan
 from grasp_ros.world_models import checkpoint

@@ -18,6 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from grasp_ros.errors import ObservationError
+from grasp_ros.node.images import LARGEST_SIDE
 
 # First bytes -> who reads such a file. Not PIL.Image.open: it warns of large pictures, or raises,
 # before anybody can ask for their size.
@@ -35,13 +36,13 @@ def topic(node, raw: str = 'image_raw') -> str:
     return f'{node.resolve_topic_name(raw)}/compressed'
 
 
-def to_rgb(message, *, height: int, width: int) -> np.ndarray:
+def to_rgb(message, *, height: int | None = None, width: int | None = None) -> np.ndarray:
     """The picture of a ``sensor_msgs/CompressedImage``: uint8 ``[height, width, 3]``, rgb.
 
     What it is, its first bytes tell; drivers agree on nothing in ``format``.
 
     :param message: see :func:`decode`
-    :param height: pixels that the picture must have
+    :param height: pixels that the picture must have, None for any
     :param width: likewise
     :raises ObservationError: naming what is wrong with the message
     """
@@ -49,7 +50,9 @@ def to_rgb(message, *, height: int, width: int) -> np.ndarray:
     return decode(message.data.tobytes(), what, height=height, width=width)
 
 
-def decode(data: bytes, what: str, *, height: int, width: int) -> np.ndarray:
+def decode(
+    data: bytes, what: str, *, height: int | None = None, width: int | None = None
+) -> np.ndarray:
     """The picture in a JPEG or PNG: uint8 ``[height, width, 3]``, rgb.
 
     Its size is read from the header before a pixel is decoded, so that a small file cannot become
@@ -58,7 +61,7 @@ def decode(data: bytes, what: str, *, height: int, width: int) -> np.ndarray:
 
     :param data: grey or with colours, with an alpha or without
     :param what: these data are, for the error where they are neither
-    :param height: pixels that the picture must have
+    :param height: pixels that the picture must have, None for any
     :param width: likewise
     :raises ObservationError: naming what is wrong with the data
     """
@@ -67,7 +70,9 @@ def decode(data: bytes, what: str, *, height: int, width: int) -> np.ndarray:
         raise ObservationError(f'{what} is neither a JPEG nor a PNG')
     with _refusing_what_breaks(reader.format):
         picture = reader(io.BytesIO(data))
-        if picture.size != (width, height):
+        if max(picture.size) > LARGEST_SIDE:
+            raise ObservationError(f'{reader.format} of {picture.width}x{picture.height} pixels')
+        if height is not None and width is not None and picture.size != (width, height):
             raise ObservationError(
                 f'{reader.format} of {picture.width}x{picture.height} pixels, the model needs '
                 f'{width}x{height}: resize it before, e.g. with image_proc'

@@ -38,6 +38,7 @@ SOFTWARE: dict[str, str | None] = {
     'safetensors': None,
     'mujoco-core': "the embedded world: pip install '.[sim]'",
     'pillow': "goal pictures from files, compressed images: pip install '.[ros]'",
+    'rosbags': "data sets and replays of bags: pip install '.[bag]'",
     'matplotlib': "pictures of training and benchmark: pip install '.[train]'",
 }
 

@@ -24,7 +24,7 @@ _ENCODINGS = {
     '8UC3': (3, _BGR),
     '8UC4': (4, _BGR),
 }
-_LARGEST_SIDE = 16384
+LARGEST_SIDE = 16384
 
 
 def to_rgb(message, *, height: int | None = None, width: int | None = None) -> np.ndarray:
@@ -43,7 +43,7 @@ def to_rgb(message, *, height: int | None = None, width: int | None = None) -> n
         )
     channels, order = _ENCODINGS[message.encoding]
     rows, columns, step = message.height, message.width, message.step
-    if not (0 < rows <= _LARGEST_SIDE and 0 < columns <= _LARGEST_SIDE):
+    if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE):
         raise ObservationError(f'image of {columns}x{rows} pixels')
     if height is not None and width is not None and (rows, columns) != (height, width):
         raise ObservationError(

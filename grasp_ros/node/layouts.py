@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from std_msgs.msg import Float64MultiArray
 
 from grasp_ros.errors import ConfigError
-from grasp_ros.node.messages import TWIST_FIELDS
+from grasp_ros.node.twists import TWIST_FIELDS
 
 
 class ArrayLayout:

@@ -16,9 +16,8 @@ from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, PoseStamped, Twist, TwistStamped
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
-from grasp_ros.errors import ConfigError, MessageError
+from grasp_ros.errors import MessageError
 
-TWIST_FIELDS = ('linear.x', 'linear.y', 'linear.z', 'angular.x', 'angular.y', 'angular.z')
 _SAME_TIME_SEC = 1e-6
 _CASTS = {
     'boolean': bool,
@@ -128,35 +127,6 @@ def publisher_of(info: Mapping[str, Any]) -> bytes | None:
     """Who sent a message, by what rclpy hands a callback beside it; None where it does not say."""
     gid = info.get('publisher_gid')
     return None if gid is None else bytes(gid['data'])
-
-
-class TwistLayout:
-    """Which entry of an action goes to which field of a twist, and times what.
-
-    :param fields: one of :data:`TWIST_FIELDS` for each entry of the action
-    :param scales: for each entry of the action, from its unit to that of the twist
-    :raises ConfigError: when a field does not exist or is named twice
-    """
-
-    def __init__(self, fields: Sequence[str], scales: Sequence[float]) -> None:
-        for name in fields:
-            if name not in TWIST_FIELDS:
-                raise ConfigError(
-                    f'action "{name}" is no field of a twist: set control.output_fields to '
-                    f'{len(fields)} of {", ".join(TWIST_FIELDS)}'
-                )
-        if len(set(fields)) != len(fields):
-            raise ConfigError(f'two actions go to one field of the twist: {", ".join(fields)}')
-        self._entries = [
-            (TWIST_FIELDS.index(name), scale) for name, scale in zip(fields, scales, strict=True)
-        ]
-
-    def command(self, action: Sequence[float]) -> tuple[float, ...]:
-        """The six numbers of the twist, linear then angular."""
-        values = [0.0] * len(TWIST_FIELDS)
-        for (index, scale), value in zip(self._entries, action, strict=True):
-            values[index] = float(scale * value)
-        return tuple(values)
 
 
 def _fill(twist: Twist, command: Sequence[float]) -> Twist:

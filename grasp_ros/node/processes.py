@@ -59,7 +59,8 @@ def is_from_pip() -> bool:
 class NodeProcess:
     """A node of this package in a process of its own, in a session of its own.
 
-    :param node: ``mpc_node``, ``gate_node`` or ``sim_node``, or a module that runs such a node
+    :param node: ``mpc_node``, ``gate_node``, ``sim_node`` or ``excite_node``, or a module that
+        runs such a node
     :param log: file that its output is appended to
     :param env: from :func:`environment`
     :param parameters: name -> value

@@ -22,7 +22,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 from grasp_ros.control.controller import COLD, Tick, TickStatus
 from grasp_ros.msg import SolverStatistics
 from grasp_ros.node import messages, qos
-from grasp_ros.node.messages import TwistLayout
+from grasp_ros.node.twists import TwistLayout
 from grasp_ros.node.views import Views
 from grasp_ros.node.worker import TickReport
 from grasp_ros.world_models.base import WorldModel

@@ -8,7 +8,7 @@ import gc
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from grasp_ros.control.goal import GoalConfig
 from grasp_ros.control.history import Frame
 from grasp_ros.control.tick import TickStatus
 from grasp_ros.errors import ConfigError, ModelError
-from grasp_ros.node.messages import TwistLayout
+from grasp_ros.node.twists import TwistLayout
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
 from grasp_ros.world_models import checkpoint
@@ -160,9 +160,12 @@ def camera_topics(card: ModelCard) -> dict[str, str]:
     return {name: f'{name}/image_raw' for name in card.cameras}
 
 
-def build_controller(values: Mapping[str, Any]) -> Controller:
+def build_controller(
+    values: Mapping[str, Any], *, clock: Callable[[], float] = time.monotonic
+) -> Controller:
     """Load the model, make the planner and run both a few times, so that no tick is the first.
 
+    :param clock: of the controller
     :raises GraspError: when the model cannot be loaded, or the parameters do not fit it
     """
     if values['model.threads']:
@@ -173,7 +176,11 @@ def build_controller(values: Mapping[str, Any]) -> Controller:
     settings = Settings.from_values(values, card, model.device)
     planner = registry.make(settings.planner_name, model, **settings.planner)
     controller = Controller(
-        model=model, planner=planner, limits=settings.limits, config=settings.controller
+        model=model,
+        planner=planner,
+        limits=settings.limits,
+        config=settings.controller,
+        clock=clock,
     )
     _warm_up(controller)
     # What is alive now stays: the collector need not look through torch in the middle of a tick.

@@ -276,4 +276,36 @@ SIM = (
     ),
 )  # fmt: skip
 
-TABLES = {'mpc_node': MPC, 'gate_node': GATE, 'sim_node': SIM}
+EXCITE = (
+    Parameter(
+        'excite.rate', 'double', 10.0, unit='Hz', low=1.0, high=1000.0, changes='start',
+        meaning='Rate of the commands: the control rate that the model will have.',
+    ),
+    Parameter(
+        'excite.fields', 'string[]', ['linear.x', 'linear.y'],
+        meaning='Fields of the twist that are excited, `linear.x` to `angular.z`.',
+    ),
+    Parameter(
+        'excite.max_command', 'double[]', [0.3, 0.3], unit='m/s, rad/s', low=0.0, high=100.0,
+        meaning='Largest amount of each of them, as the model will use it; the limits of the gate '
+        'come behind it.',
+    ),
+    Parameter(
+        'excite.amplitude', 'double[]', [], low=0.0, high=1.0,
+        meaning='Share of it that is used, for each; 0 = it stays still, empty = all of it.',
+    ),
+    Parameter(
+        'excite.time_constant_sec', 'double', 0.6, unit='s', low=0.0, high=600.0,
+        meaning='Mean time that a command is held; 0 = another one in every step.',
+    ),
+    Parameter(
+        'excite.duration_sec', 'double', 60.0, unit='s', low=0.1, high=86400.0,
+        meaning='How long the robot is driven after the service `excite` was called.',
+    ),
+    Parameter(
+        'excite.seed', 'integer', 0, low=0, high=2**31 - 1,
+        meaning='Of the commands: equal seeds give equal ones.',
+    ),
+)  # fmt: skip
+
+TABLES = {'mpc_node': MPC, 'gate_node': GATE, 'sim_node': SIM, 'excite_node': EXCITE}

@@ -14,6 +14,7 @@ class TrainingConfig:
 
     :param seed: of data, initial weights and batches
     :param task: one of :data:`TASKS`, also the name of the world
+    :param data: digest of the recorded data set that is trained on; empty for walks in the world
     :param walks: training walks, in all layouts together
     :param evaluation_walks: walks for metrics alone, with other seeds
     :param walk_length: frames in a walk
@@ -26,7 +27,7 @@ class TrainingConfig:
     :param metric_width: of the metric head's hidden layers
     :param metric_unit: model steps to go that a distance of 1 between two phi stands for
     :param predictor_width: of the predictors' hidden layers
-    :param probe_width: of the probes' hidden layers
+    :param probe_width: of the probes' hidden layers; 0 for none, where nobody knows the place
     :param encoder_steps: of the joint stage
     :param encoder_batch: windows in a batch of the joint stage
     :param encoder_layouts: layouts that they come from, as many from each; 0: from anywhere
@@ -45,6 +46,7 @@ class TrainingConfig:
 
     seed: int
     task: str = 'two_rooms'
+    data: str = ''
     walks: int = 1000
     evaluation_walks: int = 200
     walk_length: int = 100
@@ -74,12 +76,17 @@ class TrainingConfig:
     probe_steps: int = 6000
 
     @classmethod
-    def of(cls, task: str, *, seed: int, quick: bool = False) -> TrainingConfig:
+    def of(
+        cls, task: str, *, seed: int, quick: bool = False, data: str = ''
+    ) -> TrainingConfig:
         """Settings of a task.
 
         :param quick: a run of seconds that goes through every stage; its models are of no use
+        :param data: digest of a recorded data set; it has no places for a probe to learn
         """
-        return cls(seed=seed, task=task, **{**TASKS[task], **(_QUICK if quick else {})})
+        recorded = {'data': data, 'probe_width': 0} if data else {}
+        changes = {**TASKS[task], **(_QUICK if quick else {}), **recorded}
+        return cls(seed=seed, task=task, **changes)
 
 
 _WITH_LAYOUTS = {

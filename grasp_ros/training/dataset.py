@@ -7,12 +7,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from grasp_ros.control.excitation import HOLD_STEPS, Wander, draw, jittered
 from grasp_ros.sim.world import DiscWorld
 
-_HOLD_STEPS = 6.0
-"""Mean number of steps that the walk keeps one velocity or one acceleration."""
-_JITTER = 0.1
-"""Standard deviation of each step's own change of the command, as a part of its limit."""
 _BAND_MARGIN = 0.002
 """Distance in m kept from the bands: more than the drive lags behind its command in a step."""
 _BRAKE_MARGIN = 0.01
@@ -54,8 +51,8 @@ def collect(world: DiscWorld, *, walks: int, length: int, seed: int, enter_bands
     """
     Let the robot wander.
 
-    Starts are spread evenly over the free places, at rest. A command is held for a random time
-    (mean six steps) and jittered at each step; see `_velocity` and `_Thrust` for the commands.
+    Starts are spread evenly over the free places, at rest. Commands are those of
+    :mod:`grasp_ros.control.excitation`; for accelerations see `_Thrust`.
 
     :param world: to collect in; left where the last walk ends.
     :param walks: E, number of walks.
@@ -113,38 +110,18 @@ def _start(world: DiscWorld, rng: np.random.Generator, enter_bands: bool) -> np.
             return place
 
 
-def _command(rng: np.random.Generator, limit: float) -> np.ndarray:
-    """A third from the whole square of commands, a third from its corners and edges, which
-    planners like best, a third small ones."""
-    kind, command = rng.integers(3), rng.uniform(-1, 1, 2)
-    if kind == 1:
-        command = np.clip(2.5 * command, -1, 1)
-    elif kind == 2:
-        command = 0.4 * command
-    return limit * command
-
-
-def _jittered(rng: np.random.Generator, command: np.ndarray, limit: float) -> np.ndarray:
-    jitter = _JITTER * limit * rng.standard_normal(2)
-    return np.clip(command + jitter, -limit, limit).astype(np.float32)
-
-
 class _Stroll:
     """Random velocities."""
 
     def __init__(self, world: DiscWorld, rng: np.random.Generator, enter_bands: bool) -> None:
-        self._world, self._rng, self._enter_bands = world, rng, enter_bands
-        self._velocity = _command(rng, world.max_action)
+        self._world, self._enter_bands = world, enter_bands
+        self._wander = Wander(rng, np.full(2, world.max_action))
 
     def command(self) -> np.ndarray:
-        world, rng, limit = self._world, self._rng, self._world.max_action
-        if rng.random() < 1 / _HOLD_STEPS:
-            self._velocity = _command(rng, limit)
-        action = _jittered(rng, self._velocity, limit)
+        world, action = self._world, self._wander.next()
         while not self._enter_bands and world.scene.is_held_out(
                 *(world.position + world.scene.step_sec * action), margin=_BAND_MARGIN):
-            self._velocity = _command(rng, limit)
-            action = _jittered(rng, self._velocity, limit)
+            action = self._wander.another()
         return action
 
 
@@ -157,21 +134,21 @@ class _Thrust:
 
     def __init__(self, world: DiscWorld, rng: np.random.Generator, enter_bands: bool) -> None:
         self._world, self._rng, self._enter_bands = world, rng, enter_bands
+        self._limit = np.full(2, world.max_action)
         self._draw()
 
     def _draw(self) -> None:
         kind = self._rng.integers(6)
         self._brakes = kind == 5
-        self._thrust = _command(self._rng, self._world.max_action) if kind < 4 else np.zeros(2)
+        self._thrust = draw(self._rng, self._limit) if kind < 4 else np.zeros(2)
 
     def command(self) -> np.ndarray:
-        rng, limit = self._rng, self._world.max_action
-        if rng.random() < 1 / _HOLD_STEPS:
+        if self._rng.random() < 1 / HOLD_STEPS:
             self._draw()
         if self._brakes:
             action = self._braking()
         else:
-            action = _jittered(rng, self._thrust, limit)
+            action = jittered(self._rng, self._thrust, self._limit)
         return action if self._enter_bands or self._clear_after(action) else self._braking()
 
     def _braking(self) -> np.ndarray:

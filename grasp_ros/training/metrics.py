@@ -20,6 +20,7 @@ from grasp_ros.sim.geometry import DiscGeometry
 from grasp_ros.sim.scoring import STOPPED_M_PER_SEC
 from grasp_ros.sim.worlds import LAYOUTS
 from grasp_ros.training.dataset import Walks
+from grasp_ros.training.recorded import RecordedWalks
 from grasp_ros.training.tasks import make_world
 from grasp_ros.world_models.base import WorldModel
 from grasp_ros.world_models.jepa import Jepa
@@ -43,12 +44,12 @@ class Encoded:
 
     :param latents: float32 ``[E, L, D]``
     :param goals: the same frames as goals: the latents of a robot that stands there
-    :param walks: the walks
+    :param walks: the walks; those of a recording serve where no place is asked for
     """
 
     latents: Tensor
     goals: Tensor
-    walks: Walks
+    walks: Walks | RecordedWalks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,7 @@ def write_report(folder: Path, *, measured: Measured, losses: Mapping[str, list[
     :param held_out: what the metrics call the places that no training frame shows
     :return: path of the page
     """
-    _plot_losses(losses).savefig(folder / 'losses.png', dpi=110)
+    plot_losses(losses).savefig(folder / 'losses.png', dpi=110)
     _plot_open_loop(measured).savefig(folder / 'open_loop.png', dpi=110)
     _plot_distances(measured, pairs).savefig(folder / 'distances.png', dpi=110)
     _plot_maps(measured, worlds).savefig(folder / 'distance_map.png', dpi=110)
@@ -127,7 +127,11 @@ def _at(data: Any, *path: str) -> Any:
     return data
 
 
-def _plot_losses(losses: Mapping[str, list[list[float]]]) -> Figure:
+def plot_losses(losses: Mapping[str, list[list[float]]]) -> Figure:
+    """One panel for each stage.
+
+    :param losses: stage name -> ``[step, loss]`` entries
+    """
     figure = Figure(figsize=(12, 6), layout='constrained')
     columns = (len(losses) + 1) // 2
     for index, (name, entries) in enumerate(losses.items()):

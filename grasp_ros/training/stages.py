@@ -29,14 +29,15 @@ class TrainingData:
     """The training walks as tensors.
 
     :param images: uint8 ``[E, L, size, size, 3]``
-    :param actions: float32 ``[E, L - 1, 2]``, m/s or m/s^2
-    :param positions: float32 ``[E, L, 2]``, metres; only the probe's stage reads them
+    :param actions: float32 ``[E, L - 1, A]``
+    :param positions: float32 ``[E, L, 2]``, metres; only the probe's stage reads them, and where
+        nobody knows them there is none
     :param layouts: int64 ``[E]``
     """
 
     images: Tensor
     actions: Tensor
-    positions: Tensor
+    positions: Tensor | None
     layouts: Tensor
 
 
@@ -48,15 +49,17 @@ class Networks(nn.ModuleDict):
 
     :param config: sizes
     :param image_size: width and height of the picture, pixels
-    :param action_scale: largest command of an axis, m/s or m/s^2
+    :param action_scale: largest command, for all entries or for each, ``[A]``
+    :param action_size: A
     """
 
-    def __init__(self, config: TrainingConfig, *, image_size: int, action_scale: float) -> None:
+    def __init__(self, config: TrainingConfig, *, image_size: int, action_scale: float | Tensor,
+                 action_size: int = 2) -> None:
         plain, metric, width = config.plain_size, config.metric_size, config.encoder_width
         static, frames = config.static_size, 2 if config.velocity_gain else 1
 
         def predictor(size: int) -> Predictor:
-            return Predictor(latent_size=frames * size + static, action_size=2,
+            return Predictor(latent_size=frames * size + static, action_size=action_size,
                              action_scale=action_scale, width=config.predictor_width,
                              static_size=static)
 
@@ -67,15 +70,17 @@ class Networks(nn.ModuleDict):
             'encoder': Encoder(size=image_size, channels=config.channels, width=width),
             'plain_head': nn.Linear(width, plain),
             'plain_predictor': predictor(plain),
-            'plain_probe': make_probe(plain, config.probe_width),
         }
+        if config.probe_width:
+            parts['plain_probe'] = make_probe(plain, config.probe_width)
         if metric:
             parts |= {
                 'metric_head': metric_head,
                 'metric_target': copy.deepcopy(metric_head),
                 'metric_predictor': predictor(metric),
-                'metric_probe': make_probe(metric, config.probe_width),
             }
+            if config.probe_width:
+                parts['metric_probe'] = make_probe(metric, config.probe_width)
         if static:
             parts['static_head'] = nn.Linear(width, static)
             _sharpen(parts['plain_predictor'], plain)
@@ -153,7 +158,7 @@ class Stage:
     def _windows(self, random: np.random.Generator, batch: int, rollout: int
                  ) -> tuple[Tensor, Tensor]:
         """Rows of walks and of frames of random windows of ``rollout + 1`` frames."""
-        walks, length = self.data.positions.shape[:2]
+        walks, length = self.data.images.shape[:2]
         walk = torch.from_numpy(random.integers(0, walks, (batch, 1)))
         first = torch.from_numpy(random.integers(0, length - rollout, (batch, 1)))
         return walk, first + torch.arange(rollout + 1)
@@ -224,7 +229,7 @@ class LayoutEncoderStage(EncoderStage):
         each = config.encoder_batch // count
         walk = torch.cat([own[torch.from_numpy(random.integers(0, len(own), each))]
                           for own in (self._walks[index] for index in chosen)])[:, None]
-        first = random.integers(0, self.data.positions.shape[1] - config.encoder_rollout,
+        first = random.integers(0, self.data.images.shape[1] - config.encoder_rollout,
                                 (len(walk), 1))
         frame = torch.from_numpy(first) + torch.arange(config.encoder_rollout + 1)
         images, actions = self.data.images[walk, frame], self.data.actions[walk, frame[:, :-1]]
@@ -358,7 +363,7 @@ class MetricStage(Stage):
         self.networks['metric_target'].requires_grad_(False)
 
     def loss(self, step: int, random: np.random.Generator) -> Tensor:
-        walks, length = self.data.positions.shape[:2]
+        walks, length = self.data.images.shape[:2]
         batch = self.config.metric_batch
         walk = random.integers(0, walks, batch)
         ahead = random.integers(1, self.config.metric_lead + 1, batch)

@@ -5,13 +5,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import platform
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,6 +29,7 @@ from rich.progress import Progress as Bars
 from grasp_ros.errors import GraspError
 from grasp_ros.sim.world import DiscWorld
 from grasp_ros.sim.worlds import LAYOUTS
+from grasp_ros.training import recorded
 from grasp_ros.training.config import TASKS, TrainingConfig
 from grasp_ros.training.dataset import Walks, collect, interleave
 from grasp_ros.training.metrics import (
@@ -44,19 +42,19 @@ from grasp_ros.training.metrics import (
     observer_gain,
     summary,
 )
+from grasp_ros.training.models import Robot, make_model, spread, training_record
 from grasp_ros.training.recipes import RECIPES
 from grasp_ros.training.report import write_report
 from grasp_ros.training.runner import Interrupted, Progress, run_stages
 from grasp_ros.training.stages import Networks, TrainingData, encode_walks
-from grasp_ros.training.state import RunState, load_state
+from grasp_ros.training.state import load_state
 from grasp_ros.training.tasks import layouts, make_world
+from grasp_ros.training.train_recorded import train_recorded
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import ActionSpec, CameraSpec, ModelCard
 from grasp_ros.world_models.jepa import Jepa
 
 _EVALUATION_SEED = 2_000_000
-_PACKAGES = ('torch', 'numpy', 'mujoco-core', 'safetensors')
-_CALIBRATION_FRAMES = 10  # every tenth training walk is enough for the latent's scale
 
 
 def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progress,
@@ -99,13 +97,14 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
               for layout in np.unique(evaluation.layouts)}
     pairs = draw_pairs(evaluation, {layout: world.geometry for layout, world in worlds.items()},
                        seed=config.seed)
-    training = _training_record(config, state, command)
+    training = training_record(config, state, command, frames=config.walks * config.walk_length)
     measured = {}
     for name, space in recipe.models.items():
         latents = encode_walks(networks, torch.from_numpy(evaluation.images), space)
-        scale = _spread(networks, data.images[::_CALIBRATION_FRAMES], space)
+        scale = spread(networks, data.images, space)
         seen = Encoded(latents=latents, goals=networks.at_rest(latents), walks=evaluation)
-        model = _model(name, space, networks, config, world, latents.shape[-1], scale, training)
+        model = make_model(name, space, networks, config, _robot(world), latents.shape[-1], scale,
+                           training)
         model.card = _measured(model, seen, pairs, recipe.held_out)
         checkpoint.save(model, folder / name)
         measured[name] = model, seen
@@ -144,39 +143,13 @@ def _collect(name: str, config: TrainingConfig, progress: Progress, *, for_train
     return walks
 
 
-def _spread(networks: Networks, images: torch.Tensor, space: str) -> float:
-    """Root mean square about their mean of the entries that the cost sees."""
-    latents = networks.moving(encode_walks(networks, images, space))
-    return float(latents.flatten(0, 1).var(dim=0).mean().sqrt())
-
-
-def _model(name: str, space: str, networks: Networks, config: TrainingConfig, world: DiscWorld,
-           size: int, scale: float, training: dict[str, Any]) -> Jepa:
-    """The model of one latent, with a card that lacks tolerance and metrics."""
-    limit = world.max_action
-    architecture = {
-        'type': 'jepa', 'channels': list(config.channels), 'encoder_width': config.encoder_width,
-        'metric_width': config.metric_width if space == 'metric' else 0,
-        'predictor_width': config.predictor_width, 'probe_width': config.probe_width,
-    }
-    if config.velocity_gain:
-        architecture['velocity_gain'] = config.velocity_gain
-    if config.static_size:
-        architecture['static_size'] = config.static_size
-    unit = 'm/s^2' if world.scene.robot.has_inertia else 'm/s'
-    model = Jepa(ModelCard(
-        name=name, architecture=architecture,
+def _robot(world: DiscWorld) -> Robot:
+    limit, unit = world.max_action, 'm/s^2' if world.scene.robot.has_inertia else 'm/s'
+    return Robot(
         cameras={'overhead': CameraSpec(height=world.image_size, width=world.image_size)},
         actions=tuple(ActionSpec(name=f'linear.{axis}', unit=unit, low=-limit, high=limit)
                       for axis in 'xy'),
-        latent_shape=(size,), model_step_sec=world.scene.step_sec,
-        frames=2 if config.velocity_gain else 1, latent_scale=scale, training=training))
-    for own, trained in (('encoder', 'encoder'), ('head', f'{space}_head'),
-                         ('static_head', 'static_head'), ('predictor', f'{space}_predictor'),
-                         ('probe', f'{space}_probe')):
-        if own != 'static_head' or config.static_size:
-            getattr(model, own).load_state_dict(networks[trained].state_dict())
-    return model.eval().requires_grad_(False)
+        step_sec=world.scene.step_sec)
 
 
 def _measured(model: Jepa, seen: Encoded, pairs: Pairs, held_out: str) -> ModelCard:
@@ -198,28 +171,6 @@ def _shown(task: str) -> dict[str, DiscWorld]:
     chosen = [seen[len(seen) // 2], new[0], new[-1]]
     return {f'layout {layout}' + (', held out' if layout in new else ''): make_world(task, layout)
             for layout in chosen}
-
-
-def _training_record(config: TrainingConfig, state: RunState, command: str) -> dict[str, Any]:
-    return {
-        'command': command, 'world': config.task, 'seed': config.seed,
-        'frames': config.walks * config.walk_length,
-        'wall_sec': sum(state.stage_sec.values()),
-        'cpu_sec': sum(state.stage_cpu_sec.values()),
-        'stage_sec': state.stage_sec, 'stage_cpu_sec': state.stage_cpu_sec,
-        'interruptions': state.interruptions,
-        'machine': {'cores': os.cpu_count(), 'threads': torch.get_num_threads(),
-                    'processor': platform.machine(), 'python': platform.python_version()},
-        'versions': {name: _version(name) for name in _PACKAGES},
-        'config': dataclasses.asdict(config),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 class LiveProgress:
@@ -276,18 +227,28 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 @click.option('--seed', default=0, show_default=True, type=click.IntRange(min=0),
               help='Of data, weights and batches.')
 @click.option('--quick', is_flag=True, help='Seconds instead of minutes; the models are useless.')
-def command(out: Path, task: str, seed: int, quick: bool) -> None:
-    """Train the world models of one task from random-walk data."""
+@click.option('--data', 'recording', type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help='Data set of `grasp-ros bag-to-dataset` to train on, in the stages of the '
+                   'task, in place of walks in its world.')
+def command(out: Path, task: str, seed: int, quick: bool, recording: Path | None) -> None:
+    """Train the world models of one task, from random walks in its world or from a recording."""
     console = Console()
     # The networks are so small that a second thread gains little, and on a busy machine two
     # threads wait for each other most of the time: 0.47 s of processor time a step against 0.1.
     torch.set_num_threads(1)
-    config = TrainingConfig.of(task, seed=seed, quick=quick)
     line = f'grasp-ros train --task {task} --out {out.name} --seed {seed}'
+    line += ' --quick' if quick else ''
     try:
         with _stop_signals() as should_stop, LiveProgress(console) as progress:
-            report = train(config, folder=out, command=line + (' --quick' if quick else ''),
-                           progress=progress, should_stop=should_stop)
+            options = {'folder': out, 'progress': progress, 'should_stop': should_stop}
+            if recording is None:
+                config = TrainingConfig.of(task, seed=seed, quick=quick)
+                report = train(config, command=line, **options)
+            else:
+                data = recorded.load(recording)
+                config = TrainingConfig.of(task, seed=seed, quick=quick, data=data.digest)
+                report = train_recorded(data, config, command=f'{line} --data {recording.name}',
+                                        **options)
     except Interrupted as error:
         console.print(f'{error}; the same command goes on from there')
         raise SystemExit(130) from error

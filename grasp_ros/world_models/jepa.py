@@ -252,8 +252,9 @@ class Jepa(LatentModel):
 
     ``card.architecture`` holds ``channels`` (three), ``encoder_width`` (features),
     ``metric_width`` (of the metric head's two hidden layers; 0: a linear head),
-    ``predictor_width`` and ``probe_width``; with two frames ``velocity_gain`` (kappa), and where
-    a part of the latent is static ``static_size`` (entries of w).
+    ``predictor_width`` and ``probe_width`` (0: no probe, for nobody knows the place); with two
+    frames ``velocity_gain`` (kappa), and where a part of the latent is static ``static_size``
+    (entries of w).
 
     :param card: one camera, square; one or two frames, one latent of history, one control step
         per model step, no proprioception
@@ -286,7 +287,8 @@ class Jepa(LatentModel):
         self.predictor = Predictor(latent_size=size, action_size=card.action_size,
                                    action_scale=scale, width=values['predictor_width'],
                                    static_size=static)
-        self.probe = make_probe(self._places, values['probe_width'])
+        probe_width = values['probe_width']
+        self.probe = make_probe(self._places, probe_width) if probe_width else None
 
     def encode(self, observation: Observation) -> Tensor:
         observation.check(self.card)
@@ -319,15 +321,15 @@ class Jepa(LatentModel):
         latents, pullback = self.predictor.rollout_with_vjp(context[:, -1], actions[:, :, 0])
         return latents, lambda cotangent: pullback(cotangent).unsqueeze(2)
 
-    def position(self, latent: Tensor) -> Tensor:
-        return self.probe(latent[..., : self._places])
+    def position(self, latent: Tensor) -> Tensor | None:
+        return None if self.probe is None else self.probe(latent[..., : self._places])
 
     def velocity(self, latent: Tensor) -> Tensor | None:
-        """Mean velocity over the last model step, ``[N, 2]`` m/s; None with one frame.
+        """Mean velocity over the last model step, ``[N, 2]`` m/s; None with one frame or no probe.
 
         For reports only, as :meth:`position`.
         """
-        if self.card.frames == 1:
+        if self.card.frames == 1 or self.probe is None:
             return None
         now = latent[..., : self._places]
         before = now - latent[..., self._places : 2 * self._places] / self._gain
