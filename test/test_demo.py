@@ -63,7 +63,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_demo_with_the_reason_in_the_log(
     model = tmp_path / 'no_weights'
     model.mkdir()
     shutil.copy(resolve('two_rooms') / 'card.json', model)
-    result = run(tmp_path, '--goals', 1, '--model', model, before='demo.START_LIMIT_SEC = 20.0')
+    result = run(tmp_path, '--goals', 1, '--model', model, before='demo.START_LIMIT_SEC = 12.0')
     assert result.returncode == 1
     assert 'controller' in result.stderr
     assert 'model.safetensors' in (tmp_path / 'logs' / 'mpc_node.log').read_text()

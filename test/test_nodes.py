@@ -46,7 +46,9 @@ def started(rig):
 
 @pytest.fixture(scope='module')
 def one(client, tmp_path_factory):
-    yield from started(Rig(client, '/one', tmp_path_factory.mktemp('one')))
+    # As a user's nodes, with the shared memory that our own processes keep off.
+    reach = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    yield from started(Rig(client, '/one', tmp_path_factory.mktemp('one'), **reach))
 
 
 @pytest.fixture
