@@ -42,7 +42,7 @@ def test_links_lead_somewhere(page):
 def test_parameters_that_are_named_exist(page):
     for name in re.findall(r'`([a-z]+(?:\.[a-z_]+)+)', page.read_text()):
         if name.split('.')[0] in GROUPS:
-            assert name in PARAMETERS or name.endswith(('_', '.safetensors', '.json')), name
+            assert name in PARAMETERS or name.endswith(('_', '.x', '.safetensors', '.json')), name
 
 
 def test_commands_that_are_named_exist(page):
