@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from grasp_ros.errors import ConfigError
 from grasp_ros.sim.worlds import LAYOUTS, make
+from grasp_ros.training.camera import SHIFTS
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import collect, interleave
 from grasp_ros.training.metrics import (
@@ -159,7 +160,7 @@ def test_trained_model_keeps_the_contract(quick_run, name):
 
 
 def test_interrupted_run_goes_on_and_ends_where_the_whole_run_does(quick_run, tmp_path):
-    for stop_after in (7, 100):  # in the joint stage, then in a later one
+    for stop_after in (7, 125):  # in the joint stage, then in that of views
         recorder = Recorder(stop_after)
         with pytest.raises(Interrupted):
             train(TrainingConfig.of('two_rooms', seed=3, quick=True), folder=tmp_path,
@@ -369,6 +370,19 @@ def test_shipped_model_sees_the_robot_and_predicts_its_motion(name):
         for _ in range(5):
             world.step((0.25, -0.1))
         assert np.linalg.norm(place.numpy() - world.position) < 0.04
+
+
+@pytest.mark.parametrize('shift', SHIFTS)
+@pytest.mark.parametrize('name', MODELS)
+def test_shipped_model_bears_a_camera_that_sees_a_little_otherwise(name, shift):
+    """What counts is where the robot is from the goal, and that is seen by the same camera."""
+    model, world = checkpoint.load(name), make('two_rooms')
+    places = [(0.2, 0.7), (0.25, 0.2), (0.75, 0.3), (0.8, 0.8), (0.4, 0.5), (0.6, 0.2)]
+    images = _images(world, places)
+    clean = model.position(model.encode(Observation({'overhead': images})))
+    seen = torch.from_numpy(np.stack([SHIFTS[shift](image[0].numpy()) for image in images]))
+    there = model.position(model.encode(Observation({'overhead': seen[:, None]})))
+    assert (there - clean).norm(dim=1).mean() < 0.02
 
 
 def test_shipped_model_of_inertia_knows_that_a_fast_robot_goes_on():

@@ -18,21 +18,21 @@ _DARK = 12  # grey levels of the noise under a cover
 KINDS = ('frozen', 'covered', 'covered, with noise', 'moved right', 'moved up')
 
 
-def _brightness(image: np.ndarray, factor: float) -> np.ndarray:
+def brightness(image: np.ndarray, factor: float) -> np.ndarray:
     return np.asarray(ImageEnhance.Brightness(Image.fromarray(image)).enhance(factor))
 
 
-def _hue(image: np.ndarray, degrees: float) -> np.ndarray:
+def hue(image: np.ndarray, degrees: float) -> np.ndarray:
     hsv = np.array(Image.fromarray(image).convert('HSV'))
     hsv[..., 0] += np.int8(round(degrees / 360 * 256)).astype(np.uint8)  # a circle of 256
     return np.asarray(Image.fromarray(hsv, mode='HSV').convert('RGB'))
 
 
-def _blur(image: np.ndarray, pixels: float) -> np.ndarray:
+def blur(image: np.ndarray, pixels: float) -> np.ndarray:
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(pixels)))
 
 
-def _moved(image: np.ndarray, right: int, down: int) -> np.ndarray:
+def moved(image: np.ndarray, right: int, down: int) -> np.ndarray:
     """The picture moved by so many pixels; at the edge that it leaves, its border goes on."""
     height, width = image.shape[:2]
     rows = np.clip(np.arange(height) - down, 0, height - 1)
@@ -41,15 +41,15 @@ def _moved(image: np.ndarray, right: int, down: int) -> np.ndarray:
 
 
 SHIFTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    'darker': partial(_brightness, factor=0.8),
-    'brighter': partial(_brightness, factor=1.2),
-    'hue-10': partial(_hue, degrees=-10),
-    'hue+10': partial(_hue, degrees=10),
-    'blurred': partial(_blur, pixels=1.0),
-    'left': partial(_moved, right=-2, down=0),
-    'right': partial(_moved, right=2, down=0),
-    'up': partial(_moved, right=0, down=-2),
-    'down': partial(_moved, right=0, down=2),
+    'darker': partial(brightness, factor=0.8),
+    'brighter': partial(brightness, factor=1.2),
+    'hue-10': partial(hue, degrees=-10),
+    'hue+10': partial(hue, degrees=10),
+    'blurred': partial(blur, pixels=1.0),
+    'left': partial(moved, right=-2, down=0),
+    'right': partial(moved, right=2, down=0),
+    'up': partial(moved, right=0, down=-2),
+    'down': partial(moved, right=0, down=2),
 }
 """Name -> what a camera that sees otherwise makes of a picture, uint8 ``[size, size, 3]``, rgb."""
 
@@ -106,5 +106,5 @@ class Camera:
         if kind == 'covered, with noise':
             return self._random.integers(0, _DARK, image.shape).astype(np.uint8)
         if kind == 'moved right':
-            return _moved(image, right=pixels, down=0)
-        return _moved(image, right=0, down=-pixels)
+            return moved(image, right=pixels, down=0)
+        return moved(image, right=0, down=-pixels)

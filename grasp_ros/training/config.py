@@ -41,6 +41,8 @@ class TrainingConfig:
     :param metric_steps: of the metric head's stage
     :param metric_batch: triples in one of its batches
     :param metric_lead: largest n of its n-step targets, model steps
+    :param views_steps: of the stage for cameras that see otherwise; 0 where there is none
+    :param views_batch: pictures in a batch there
     :param probe_steps: of each probe stage
     """
 
@@ -73,6 +75,8 @@ class TrainingConfig:
     metric_steps: int = 3000
     metric_batch: int = 512
     metric_lead: int = 8
+    views_steps: int = 0
+    views_batch: int = 256
     probe_steps: int = 6000
 
     @classmethod
@@ -85,8 +89,10 @@ class TrainingConfig:
         :param data: digest of a recorded data set; it has no places for a probe to learn
         """
         recorded = {'data': data, 'probe_width': 0} if data else {}
-        changes = {**TASKS[task], **(_QUICK if quick else {}), **recorded}
-        return cls(seed=seed, task=task, **changes)
+        changes = TASKS[task]
+        if quick:
+            changes = {**changes, **_QUICK, 'views_steps': min(20, changes.get('views_steps', 0))}
+        return cls(seed=seed, task=task, **{**changes, **recorded})
 
 
 _WITH_LAYOUTS = {
@@ -95,7 +101,7 @@ _WITH_LAYOUTS = {
     'predictor_rate': 8e-3, 'rollout_steps': 300, 'probe_steps': 3000,
 }
 TASKS: dict[str, dict[str, Any]] = {
-    'two_rooms': {},
+    'two_rooms': {'views_steps': 6000},
     # At 11 steps, 2.2 s, greedy control creeps: three steps of speeding up cost more than they
     # gain. From 6 steps down it drives as well as any planner.
     'inertial_two_rooms': {'velocity_gain': 11.0, 'metric_unit': 1.5, 'encoder_steps': 3500,
@@ -109,5 +115,5 @@ _QUICK = {
     'encoder_width': 64, 'metric_width': 64, 'predictor_width': 64, 'probe_width': 32,
     'encoder_steps': 40, 'encoder_batch': 24, 'encoder_rollout': 4, 'predictor_steps': 40,
     'predictor_batch': 256, 'rollout_steps': 20, 'rollout_batch': 32, 'rollout_longest': 12,
-    'metric_steps': 80, 'metric_batch': 128, 'probe_steps': 100,
+    'metric_steps': 80, 'metric_batch': 128, 'views_batch': 32, 'probe_steps': 100,
 }

@@ -10,8 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from grasp_ros.training import stages
 from grasp_ros.training.config import TrainingConfig
+from grasp_ros.training.stages import (
+    EncoderStage,
+    LayoutEncoderStage,
+    LayoutPredictorStage,
+    MetricStage,
+    Networks,
+    PredictorStage,
+    ProbeStage,
+    Stage,
+    TrainingData,
+)
+from grasp_ros.training.views import ViewsStage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +35,41 @@ class Recipe:
     """
 
     models: Mapping[str, str]
-    stages: Callable[[stages.Networks, stages.TrainingData, TrainingConfig], list[stages.Stage]]
+    stages: Callable[[Networks, TrainingData, TrainingConfig], list[Stage]]
     held_out: str = 'held_out_band'
+
+
+def _two_rooms(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
+    """With and without a metric head, for cameras that see a little otherwise."""
+    parts = networks, data, config
+    return [
+        EncoderStage(*parts), MetricStage(*parts), ViewsStage(*parts),
+        PredictorStage(*parts, space='plain'), PredictorStage(*parts, space='metric'),
+        ProbeStage(*parts, space='plain'), ProbeStage(*parts, space='metric'),
+    ]
+
+
+def _with_metric(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
+    """With a metric head alone."""
+    parts = networks, data, config
+    return [EncoderStage(*parts), MetricStage(*parts), PredictorStage(*parts, space='metric'),
+            ProbeStage(*parts, space='metric')]
+
+
+def _with_layouts(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
+    """Without a metric head, for walls that differ."""
+    parts = networks, data, config
+    return [LayoutEncoderStage(*parts), LayoutPredictorStage(*parts, space='plain'),
+            ProbeStage(*parts, space='plain')]
 
 
 RECIPES = {
     'two_rooms': Recipe(models={'two_rooms': 'metric', 'two_rooms_no_metric': 'plain'},
-                        stages=stages.two_rooms),
+                        stages=_two_rooms),
     'inertial_two_rooms': Recipe(models={'inertial_two_rooms': 'metric'},
-                                 stages=stages.with_metric),
-    'staggered_walls': Recipe(models={'staggered_walls': 'plain'}, stages=stages.with_layouts,
+                                 stages=_with_metric),
+    'staggered_walls': Recipe(models={'staggered_walls': 'plain'}, stages=_with_layouts,
                               held_out='held_out_layouts'),
-    'random_door': Recipe(models={'random_door': 'plain'}, stages=stages.with_layouts,
+    'random_door': Recipe(models={'random_door': 'plain'}, stages=_with_layouts,
                           held_out='held_out_layouts'),
 }

@@ -70,9 +70,9 @@ def _run_stage(stage: Stage, state: RunState, memory: dict, *, networks: Network
                should_stop: Callable[[], bool]) -> None:
     clock, cpu_clock = time.monotonic(), time.process_time()
     saved = clock
-    stage.prepare()
     if not state.step:
         stage.begin()
+    stage.prepare()
     trained = nn.ModuleList(networks[name] for name in stage.trained())
     parameters = [value for value in trained.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=stage.rate, weight_decay=1e-4)

@@ -71,6 +71,8 @@ class Networks(nn.ModuleDict):
             'plain_head': nn.Linear(width, plain),
             'plain_predictor': predictor(plain),
         }
+        if config.views_steps:
+            parts['encoder_target'] = copy.deepcopy(parts['encoder'])
         if config.probe_width:
             parts['plain_probe'] = make_probe(plain, config.probe_width)
         if metric:
@@ -138,11 +140,11 @@ class Stage:
         """Names of the networks that this stage changes."""
         raise NotImplementedError
 
+    def begin(self) -> None:
+        """Called before all else, and not when a run is taken up again."""
+
     def prepare(self) -> None:
         """Compute what the whole stage needs, once, before its first step after a (re)start."""
-
-    def begin(self) -> None:
-        """Called before the very first step, and not when a run is taken up again."""
 
     def loss(self, step: int, random: np.random.Generator) -> Tensor:
         """Loss of one step.
@@ -419,38 +421,15 @@ class ProbeStage(Stage):
         return (found - self._positions[rows]).square().mean()
 
 
-def two_rooms(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
-    """With and without a metric head."""
-    parts = networks, data, config
-    return [
-        EncoderStage(*parts), PredictorStage(*parts, space='plain'), MetricStage(*parts),
-        PredictorStage(*parts, space='metric'), ProbeStage(*parts, space='plain'),
-        ProbeStage(*parts, space='metric'),
-    ]
-
-
-def with_metric(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
-    """With a metric head alone."""
-    parts = networks, data, config
-    return [EncoderStage(*parts), MetricStage(*parts), PredictorStage(*parts, space='metric'),
-            ProbeStage(*parts, space='metric')]
-
-
-def with_layouts(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
-    """Without a metric head, for walls that differ."""
-    parts = networks, data, config
-    return [LayoutEncoderStage(*parts), LayoutPredictorStage(*parts, space='plain'),
-            ProbeStage(*parts, space='plain')]
-
-
 @torch.no_grad()
-def encode_features(networks: Networks, images: Tensor) -> Tensor:
+def encode_features(networks: Networks, images: Tensor, *, encoder: str = 'encoder') -> Tensor:
     """The encoder's features of all frames, ``[E, L, width]``.
 
     :param images: uint8 ``[E, L, size, size, 3]``
+    :param encoder: name of the network
     """
     networks.eval()
-    parts = [networks['encoder'](part) for part in images.flatten(0, 1).split(1000)]
+    parts = [networks[encoder](part) for part in images.flatten(0, 1).split(1000)]
     return torch.cat(parts).view(*images.shape[:2], -1)
 
 
