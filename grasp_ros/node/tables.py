@@ -263,8 +263,8 @@ SIM = (
     ),
     Parameter(
         'sim.compressed_format', 'string', 'png', choices=('jpeg', 'png'),
-        meaning='What is sent on `image_raw/compressed`, if someone listens. The shipped models '
-        'were not trained on JPEG.',
+        meaning='What is sent on `image_raw/compressed`, if someone listens. Of the shipped '
+        'models, those of `two_rooms` alone saw JPEGs in training.',
     ),
     Parameter(
         'sim.command_timeout_sec', 'double', 0.5, unit='s', low=0.01, high=10.0,
