@@ -47,6 +47,7 @@ class Point(LatentModel):
     def __init__(self, card=CARD):
         super().__init__(card)
         self.failure = None
+        self.is_blind = False  # what it makes of pictures is not finite
         self.seen = []  # first pixel of the frames of each observation, oldest first
         self.may_go_on = threading.Event()
         self.may_go_on.set()
@@ -54,7 +55,8 @@ class Point(LatentModel):
 
     def encode(self, observation):
         self.seen.append(tuple(observation.images['top'][0, :, 0, 0, 0].tolist()))
-        return observation.images['top'][:, -1, 0, :, 0].float() / 255
+        latent = observation.images['top'][:, -1, 0, :, 0].float() / 255
+        return latent * torch.nan if self.is_blind else latent
 
     def predict(self, context, actions):
         if self.failure:
@@ -270,6 +272,22 @@ def test_an_action_from_a_frame_that_has_become_stale_is_not_sent(bench):
     assert not report.tick.deadline_met
     after = b.wait_for_next(moves_right)
     assert after.counters.ticks_skipped > 0
+
+
+def test_the_robot_stops_on_time_when_the_frames_that_come_are_no_good(bench):
+    timeout_sec = 0.7
+    b = bench(
+        replace(CARD, model_step_sec=0.6), **{'control.image_timeout_sec': timeout_sec}
+    )
+    b.worker.set_goal(Goal(1, RIGHT))
+    good_sec = b.wait_for_next(moves_right).arrival.frame.stamp_sec
+    b.model.is_blind = True
+    report = b.wait_for_next(lambda r: r.tick.status is TickStatus.STALE_IMAGE)
+    assert 'not finite' in report.tick.detail
+    # Then, and not at the next tick of the control rate, 0.5 s later.
+    assert timeout_sec < report.started_sec - good_sec < timeout_sec + 0.4
+    b.model.is_blind = False
+    b.wait_for_next(moves_right)
 
 
 def test_a_model_that_fails_means_the_safe_command_and_work_goes_on_when_it_recovers(bench):

@@ -140,6 +140,13 @@ class Controller:
         self._goal_distance = None
         self._drop(Drop.GOAL)
 
+    def frame_age_sec(self, now_sec: float) -> float:
+        """Time since the newest frame that was any good; 0 before the first.
+
+        :param now_sec: present time on the clock of the frames' stamps
+        """
+        return self._timeline.frame_age_sec(now_sec)
+
     def clear_warm_start(self) -> None:
         """Drop the plan and all that would start from it; frames and goal stay."""
         self._drop(Drop.CLEARED)

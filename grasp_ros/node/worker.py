@@ -249,10 +249,10 @@ class Worker:
                     break
                 # The goal changed while the old one was being solved for: that is not sent.
                 arrival = self._arrival
-        tick = self._stop_if_outdated(tick, arrival)
+        tick = self._stop_if_outdated(tick)
         self._expires_sec = math.inf
         if tick.status.drives and not is_extra:
-            self._expires_sec = started_sec + self._left_sec(arrival, now_sec)
+            self._expires_sec = started_sec + self._left_sec(now_sec)
         counters = self._counters
         self._counters = replace(
             counters,
@@ -316,18 +316,16 @@ class Worker:
                 and not self._stopped
             )
 
-    def _stop_if_outdated(self, tick: Tick, arrival: Arrival | None) -> Tick:
+    def _stop_if_outdated(self, tick: Tick) -> Tick:
         """The safe command where the tick took so long that its frame has become stale."""
-        if arrival is None or not tick.status.drives:
-            return tick
-        if self._left_sec(arrival, self._now_sec()) >= 0:
+        if not tick.status.drives or self._left_sec(self._now_sec()) >= 0:
             return tick
         detail = 'it was new when this tick began'
         return self._controller.withdraw(tick, TickStatus.STALE_IMAGE, detail)
 
-    def _left_sec(self, arrival: Arrival, now_sec: float) -> float:
-        """Time on the ROS clock until a frame is stale."""
-        age_sec = now_sec - arrival.frame.stamp_sec
+    def _left_sec(self, now_sec: float) -> float:
+        """Time on the ROS clock until the newest frame that was any good is stale."""
+        age_sec = self._controller.frame_age_sec(now_sec)
         return self._settings.controller.image_timeout_sec - age_sec
 
     def _clock_stands(self, started_sec: float, now_sec: float) -> bool:
