@@ -69,7 +69,6 @@ class Inputs:
             else:
                 self._listen(Image, topic, camera)
         if joints is not None:
-            # Of several publishers, one's message must not take the place of another's.
             self._listen(JointState, 'joint_states', JOINTS, joints.concerns, depth=10)
 
     def goal(self, image: Image) -> Frame:
@@ -103,9 +102,10 @@ class Inputs:
 
     def _listen(
         self, kind: type, topic: str, sensor: str,
-        concerns: Callable[[Any], bool] | None = None, *, depth: int = 1,
+        concerns: Callable[[Any], bool] | None = None, *, depth: int = 5,
     ) -> None:  # fmt: skip
-        newest = QoSProfile(
+        # Of several publishers, one's message must not take the place of another's.
+        profile = QoSProfile(
             depth=depth,
             history=HistoryPolicy.KEEP_LAST,
             reliability=ReliabilityPolicy.BEST_EFFORT,
@@ -113,7 +113,7 @@ class Inputs:
         callback = partial(self._take, sensor, concerns)
         options = qos.subscription(self._node, topic)
         self._subscriptions.append(
-            self._node.create_subscription(kind, topic, callback, newest, **options)
+            self._node.create_subscription(kind, topic, callback, profile, **options)
         )
 
     def _take(
