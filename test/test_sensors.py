@@ -162,7 +162,7 @@ def test_compressed_images_are_frames_or_refused_counted_and_told_as_raw_ones_ar
     )
 )
 def test_whatever_comes_frames_are_newer_than_the_last_and_not_from_the_future(steps):
-    bench, newest_sec, resets = Bench(), -1.0, 0
+    bench, newest_sec, resets, taken = Bench(), -1.0, 0, 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.time, 'monotonic', lambda: bench.steady_sec)
         for wait_sec, jump_sec, age_sec, source in steps:
@@ -171,6 +171,8 @@ def test_whatever_comes_frames_are_newer_than_the_last_and_not_from_the_future(s
             before = bench.sensors.rejected
             arrival = bench.take(age_sec, source)
             assert (arrival is None) == (bench.sensors.rejected == before + 1)
+            taken += arrival is not None
+            assert bench.sensors.received == taken
             if bench.resets > resets:
                 resets, newest_sec = bench.resets, -1.0
             if arrival is not None:
@@ -268,7 +270,7 @@ def test_an_image_makes_one_frame_however_fast_the_joint_states_come(arm):
     bench = arm()
     shown = [('left', picture(T)), ('right', picture(T))]
     shown += [(JOINTS, joints(T + n / 1000, elbow=0.0, wrist=0.0)) for n in range(40)]
-    assert len(bench.show(*shown)) == 1
+    assert len(bench.show(*shown)) == 1 == bench.sensors.received
 
 
 def test_a_flood_of_messages_is_not_kept(arm):

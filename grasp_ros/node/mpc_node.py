@@ -229,6 +229,7 @@ class MpcNode(LifecycleNode):
             layout=settings.twist_layout(values, card),
             frame_id=values['frame_id'],
             world_frame_id=values['world_frame_id'],
+            frames_received=lambda: self._inputs.sensors.received,
             frames_rejected=lambda: self._inputs.sensors.rejected,
         )
         self._controller = controller

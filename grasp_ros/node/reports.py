@@ -39,7 +39,8 @@ class Publishers:
     :param layout: which action goes to which field of the twist
     :param frame_id: in which the action is meant, for the headers
     :param world_frame_id: of places
-    :param frames_rejected: how many frames were refused so far
+    :param frames_received: how many frames were taken so far
+    :param frames_rejected: how many messages were refused
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Publishers:
         layout: TwistLayout,
         frame_id: str,
         world_frame_id: str,
+        frames_received: Callable[[], int],
         frames_rejected: Callable[[], int],
     ) -> None:
         self._node = node
         self._model = model
         self._layout = layout
         self._frame_id = frame_id
+        self._frames_received = frames_received
         self._frames_rejected = frames_rejected
         self._lock = threading.Lock()
         self._is_open = False
@@ -170,6 +173,7 @@ class Publishers:
             'action_limited': tick.limited,
             'deadline_misses': report.counters.deadline_misses,
             'ticks_skipped': report.counters.ticks_skipped,
+            'frames_received': self._frames_received(),
             'frames_rejected': self._frames_rejected(),
             'solver_failures': report.counters.solver_failures,
         }

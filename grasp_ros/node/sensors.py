@@ -66,6 +66,7 @@ class Sensors:
             self._sensors[JOINTS] = Sensor(joints.read, noun='joint state', **common)
             self._kept[JOINTS] = deque(maxlen=KEPT_SIGNALS)
         self._frame_sec = -math.inf
+        self.received = 0  # frames
 
     @property
     def rejected(self) -> int:
@@ -113,6 +114,7 @@ class Sensors:
             chosen[JOINTS].value if JOINTS in chosen else None,
         )
         self._newest = frame
+        self.received += 1
         return Arrival(frame, oldest.stamp, reading.arrived_sec)
 
     def look(self, *, now_sec: float, timeout_sec: float) -> Frame:
