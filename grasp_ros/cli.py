@@ -32,6 +32,10 @@ COMMANDS = {
         'grasp_ros.world_models.import_model:command',
         "Convert another library's checkpoint to safetensors and a card.",
     ),
+    'large-images': (
+        'grasp_ros.reliability.large_images:command',
+        "Measure what the size of a camera's images costs.",
+    ),
     'record': (
         'grasp_ros.node.recorder:command', 'Record topics into a bag, without ROS tools.',
     ),

@@ -70,7 +70,8 @@ def published(model, *heard, status=TickStatus.SOLVED, offset=0):
     node = Topics(heard)
     publishers = Publishers(
         node, model=model, layout=TwistLayout(['linear.x', 'angular.z'], [1.0, -2.0]),
-        frame_id='base', world_frame_id='map', frames_received=lambda: 0, frames_rejected=lambda: 0,
+        frame_id='base', world_frame_id='map', frames_received=lambda: 0,
+        frames_rejected=lambda: 0,
     )  # fmt: skip
     publishers.open()
     publishers.send(report_of(model, status, offset))
