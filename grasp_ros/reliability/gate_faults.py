@@ -26,6 +26,7 @@ from grasp_ros.reliability.robot import (
 )
 from grasp_ros.reliability.scenario import Reaction, require, scenario
 from grasp_ros.reliability.solver_faults import WATCHDOG_SEC
+from grasp_ros.reliability.watcher import STAMPED_SEC
 
 SEND_SEC = 0.05
 FORWARD = (0.3, 0.1, 0.0, 0.0, 0.0, 0.0)
@@ -112,8 +113,7 @@ def jump(robot: Robot) -> Reaction:
     sent = robot.between('cmd_vel', sent_sec, at_sec(turned))
     for one, other in zip(sent, sent[1:]):
         change = abs(other.twist.linear.x - one.twist.linear.x)
-        # The stamp is taken a little after the time that the limit was computed with.
-        most = 2.0 * (at_sec(other) - at_sec(one) + 0.01)
+        most = 2.0 * (at_sec(other) - at_sec(one) + STAMPED_SEC)
         require(change <= most, f'a change of {change:.3f} m/s, {most:.3f} m/s is allowed')
     require(status.limited > before, 'it is counted')
     return Reaction(at_sec(turned) - sent_sec - 0.3, ('gate limited',))
@@ -126,7 +126,7 @@ def jump(robot: Robot) -> Reaction:
 )  # fmt: skip
 def ramped_stop(robot: Robot) -> Reaction:
     robot.change('gate_node', gate__linear_deceleration=1.0)
-    robot.watcher.limits.deceleration = 0.95  # the stamps are taken a little later
+    robot.watcher.limits.deceleration = 1.0
     with controller(robot) as sender:
         sender.command = None
         last_sec = sender.send((0.3, 0.0, 0.0, 0.0, 0.0, 0.0))

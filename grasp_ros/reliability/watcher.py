@@ -23,6 +23,7 @@ from grasp_ros.node.images import stamp_sec
 
 DRIVING = (SolverStatistics.SOLVED, SolverStatistics.IN_BLOCK, SolverStatistics.PREVIOUS_PLAN)
 _ROUNDING = 1e-6  # of commands, which are float32 in the controller
+STAMPED_SEC = 0.01  # after the time that a limit was computed with, on a busy machine
 
 
 @dataclass
@@ -117,7 +118,8 @@ class Watcher:
             # The gate publishes a changed state with the stamp of the command that it is about.
             stopped = n > 0 and states[n - 1].state != GateStatus.PASSING
             disarmed = m > 0 and not self._armed[m - 1][1]
-            slower = before - self.limits.deceleration * (at_sec - before_sec)
+            elapsed_sec = max(at_sec - before_sec - STAMPED_SEC, 0.0)
+            slower = before - self.limits.deceleration * elapsed_sec
             allowed = max(slower, 0.0) if self.limits.deceleration else 0.0
             if (stopped or disarmed) and size > allowed + _ROUNDING:
                 state = states[n - 1].text if stopped else 'disarmed'
