@@ -59,11 +59,12 @@ def test_a_model_that_is_not_there_ends_the_demo_with_the_reason(tmp_path):
     assert 'no checkpoint' in result.stderr
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_demo_with_the_reason_in_the_log(tmp_path):
+def test_a_model_that_the_controller_cannot_load_ends_the_demo_with_the_reason(tmp_path):
     model = tmp_path / 'no_weights'
     model.mkdir()
     shutil.copy(resolve('two_rooms') / 'card.json', model)
-    result = run(tmp_path, '--goals', 1, '--model', model, before='demo.START_LIMIT_SEC = 12.0')
+    result = run(tmp_path, '--goals', 1, '--model', model)
     assert result.returncode == 1
-    assert 'controller' in result.stderr
+    assert 'the controller: configure failed' in ' '.join(result.stderr.split())
+    assert 'model.safetensors' in result.stderr
     assert 'model.safetensors' in (tmp_path / 'logs' / 'mpc_node.log').read_text()

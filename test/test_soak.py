@@ -15,8 +15,8 @@ pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 p
 pytest.importorskip('mujoco', reason='no embedded world: pip install .[sim]')
 
 from grasp_ros.errors import ConfigError
+from grasp_ros.page import write_part
 from grasp_ros.reliability import bare_timer, soak_report
-from grasp_ros.reliability.page import write_part
 from grasp_ros.reliability.rig import Heard
 from grasp_ros.reliability.soak_record import Event, Record, TickTimes
 

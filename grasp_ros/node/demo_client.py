@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
@@ -52,6 +53,8 @@ class Client(Node):
         self.statistics = None
         self.path: list[tuple[float, float]] = []
         self.on_tick: Callable[[], None] = lambda: None
+        self._failure = ''
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         self.create_subscription(PoseStamped, 'ground_truth/pose', self._on_pose, 10)
         self.create_subscription(TwistStamped, 'ground_truth/velocity', self._on_velocity, 10)
         self.create_subscription(SolverStatistics, 'solver_statistics', self._on_statistics, 50)
@@ -65,7 +68,8 @@ class Client(Node):
     def wait(self, condition: Callable[[], bool], limit_sec: float, what: str) -> None:
         """Serve callbacks until a condition holds.
 
-        :raises DemoError: when it does not within the limit, or when a node has ended
+        :raises DemoError: when it does not within the limit, when a node has ended, or when the
+            controller cannot load its model
         """
         end_sec = time.monotonic() + limit_sec
         while not condition():
@@ -74,6 +78,8 @@ class Client(Node):
             for node in self._nodes:
                 if not node.is_running:
                     raise DemoError(f'{node.node} ended with exit code {node.exit_code}')
+            if self._failure:
+                raise DemoError(self._failure)
             self._executor.spin_once(timeout_sec=0.1)
 
     def call(self, client, request, what: str):
@@ -94,6 +100,11 @@ class Client(Node):
     def distance(self, goal: tuple[float, float]) -> float:
         """Ground truth: metres from the robot's place to the goal."""
         return math.dist(self.place, goal)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == '/mpc_node: model' and status.level == DiagnosticStatus.ERROR:
+                self._failure = f'the controller: {status.message}'
 
     def _on_pose(self, message: PoseStamped) -> None:
         self.place = (message.pose.position.x, message.pose.position.y)

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -141,23 +140,25 @@ def _beyond(model: WorldModel, branches: Branches, problem: Problem) -> Tensor:
     low, high = limits.reach(problem.previous_action, block)
     slack = 1e-3 * limits.half_range
     outward = (first >= high - slack).to(first.dtype) - (first <= low + slack).to(first.dtype)
-    if not outward.any():
+    branch, entry, axis = outward.nonzero(as_tuple=True)
+    if not len(branch):
         return outward
-    step = INWARD * limits.half_range
-    tried = branches.actions.repeat(2 * block * size, 1, 1, 1, 1)
-    tried = tried.view(2, block, size, *branches.actions.shape)
-    for entry, axis in product(range(block), range(size)):
-        inward = outward[:, entry, axis] * step[axis]
-        tried[0, entry, axis, :, 0, entry, axis] -= inward
-        tried[1, entry, axis, :, 0, entry, axis] -= 2 * inward
-    latents = rollout(model, problem, tried.flatten(0, 3))
+    side = outward[branch, entry, axis]
+    inward = side * INWARD * limits.half_range[axis]
+    rows = torch.arange(len(branch), device=outward.device)
+    near, far = branches.actions[branch], branches.actions[branch]  # copies
+    near[rows, 0, entry, axis] -= inward
+    far[rows, 0, entry, axis] -= 2 * inward
+    latents = rollout(model, problem, torch.cat((near, far)))
     costs = plan_cost(model, problem.goal, latents, branches.running_weight)
-    near, far = (costs.view(2, block, size, count) - branches.costs).movedim(-1, 1)
+    near, far = costs.view(2, -1) - branches.costs[branch]
     # The parabola through the three costs, a step being 1: its slope inwards, its curvature.
     slope, curvature = 2 * near - far / 2, far - 2 * near
     furthest = torch.full_like(slope, 2 / INWARD)
     newton = torch.where(curvature * furthest > slope, slope / curvature, furthest)
-    return outward * step * torch.where(slope > 0, newton, 0.0)
+    beyond = torch.zeros_like(outward)
+    beyond[branch, entry, axis] = inward * torch.where(slope > 0, newton, 0.0)
+    return beyond
 
 
 def _predict(model: WorldModel, problem: Problem, actions: Tensor) -> Tensor:

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from grasp_ros import page
 from grasp_ros.errors import GraspError
 from grasp_ros.node.processes import environment
-from grasp_ros.reliability import page
 from grasp_ros.reliability.bench import ROBOTS, Bench
 from grasp_ros.reliability.faults import SCENARIOS
 from grasp_ros.reliability.rig import open_client

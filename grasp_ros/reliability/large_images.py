@@ -25,11 +25,11 @@ from rich.live import Live
 from rich.text import Text
 from sensor_msgs.msg import Image
 
+from grasp_ros import page
 from grasp_ros.errors import GraspError
 from grasp_ros.msg import SolverStatistics
 from grasp_ros.node import images
 from grasp_ros.node.processes import environment
-from grasp_ros.reliability import page
 from grasp_ros.reliability.rig import Result, open_client
 from grasp_ros.reliability.robot import LEFT, RIGHT, Part, Robot
 from grasp_ros.reliability.wide import Window

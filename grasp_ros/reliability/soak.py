@@ -22,10 +22,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from grasp_ros import page
 from grasp_ros.errors import GraspError
 from grasp_ros.node.processes import environment
 from grasp_ros.node.settings import DEADLINE_RATIO
-from grasp_ros.reliability import bare_timer, page, soak_report
+from grasp_ros.reliability import bare_timer, soak_report
 from grasp_ros.reliability.rig import open_client
 from grasp_ros.reliability.robot import PERIOD_SEC, Part, Robot
 from grasp_ros.reliability.soak_faults import SoakFaults
