@@ -93,8 +93,8 @@ ARGUMENTS = [
         'world',
         default_value='',
         description='With sim:=true: the embedded world, the one that the model was trained in: '
-        'two_rooms, inertial_two_rooms, staggered_walls or random_door; empty = sim.world of '
-        'params_file.',
+        'two_rooms, inertial_two_rooms, point_maze, staggered_walls or random_door; empty = '
+        'sim.world of params_file.',
     ),
     DeclareLaunchArgument(
         'rviz',

@@ -14,7 +14,8 @@ from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import ModelCard, Observation, WorldModel
 
 SHIPPED = [
-    'inertial_two_rooms', 'random_door', 'staggered_walls', 'two_rooms', 'two_rooms_no_metric',
+    'inertial_two_rooms', 'point_maze', 'random_door', 'staggered_walls', 'two_rooms',
+    'two_rooms_no_metric',
 ]
 
 

@@ -14,12 +14,16 @@ from grasp_ros.sim.worlds import (
     UnknownWorldError,
     inertial_two_rooms,
     make,
+    point_maze,
     random_door,
     staggered_walls,
     two_rooms,
 )
 
-SCENES = [two_rooms(), inertial_two_rooms(), staggered_walls(layout=3), random_door(layout=7)]
+SCENES = [
+    two_rooms(), inertial_two_rooms(), point_maze(), staggered_walls(layout=3),
+    random_door(layout=7),
+]
 STAGGERED, DOOR = LAYOUTS['staggered_walls'], LAYOUTS['random_door']
 every_scene = pytest.mark.parametrize('scene', SCENES, ids=lambda scene: scene.name)
 
@@ -167,7 +171,7 @@ def test_every_world_is_made_by_its_name():
 
 
 @pytest.mark.parametrize('name, layout, cure', [
-    ('three_rooms', None, 'two_rooms, inertial_two_rooms, staggered_walls, random_door'),
+    ('three_rooms', None, ', '.join(WORLDS)),
     ('two_rooms', 0, 'no layouts'), ('staggered_walls', None, '0 to 24'),
     ('staggered_walls', 25, '0 to 24'), ('staggered_walls', -1, '0 to 24'),
     ('random_door', 17, '0 to 16'),

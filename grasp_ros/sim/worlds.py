@@ -99,9 +99,33 @@ def inertial_two_rooms() -> Scene:
     One frame is not a state here, two of them a model step apart are. The model step is twice that
     of the two rooms, so that a robot at a walking pace is seen to move between them.
     """
-    rooms = two_rooms()
-    robot = replace(rooms.robot, drive='acceleration', drive_rate=0.3, max_action=0.3)
-    return replace(rooms, name='inertial_two_rooms', robot=robot, step_sec=0.2)
+    return replace(_with_inertia(two_rooms()), name='inertial_two_rooms')
+
+
+def point_maze() -> Scene:
+    """
+    The U-shaped maze of PointMaze: two dead ends about a block, joined at one end.
+
+    As there (D4RL, arXiv 2004.07219; gymnasium-robotics' `PointMaze_UMaze`) a point mass is pushed
+    by forces through three by three cells, of which two in the middle row are wall. Here it is the
+    disc of the other worlds, seen from above, its commands are accelerations as in
+    `inertial_two_rooms`, and the cells are a third of a metre wide.
+    """
+    third = 1 / 3
+    maze = _scene(
+        name='point_maze',
+        inner_walls=(_wall('block', (0.0, third), (2 * third, 2 * third)),),
+        doors=(Rectangle(name='bend', low=(2 * third, third), high=(1.0, 2 * third)),),
+        rooms=(
+            Rectangle(name='lower', low=(0.0, 0.0), high=(1.0, third)),
+            Rectangle(name='upper', low=(0.0, 2 * third), high=(1.0, 1.0)),
+        ),
+        held_out=(
+            Rectangle(name='lower_band', low=(0.34, 0.13), high=(0.54, 0.21)),
+            Rectangle(name='upper_band', low=(0.34, 0.79), high=(0.54, 0.87)),
+        ),
+    )
+    return _with_inertia(maze)
 
 
 def random_door(*, layout: int) -> Scene:
@@ -146,6 +170,7 @@ def staggered_walls(*, layout: int) -> Scene:
 WORLDS: Mapping[str, Callable[..., Scene]] = MappingProxyType({
     'two_rooms': two_rooms,
     'inertial_two_rooms': inertial_two_rooms,
+    'point_maze': point_maze,
     'staggered_walls': staggered_walls,
     'random_door': random_door,
 })
@@ -186,6 +211,11 @@ def _checked(name: str, layout: int) -> int:
         raise UnknownWorldError(
             f'{name} has no layout {layout!r}, but 0 to {LAYOUTS[name].count - 1}')
     return int(layout)
+
+
+def _with_inertia(scene: Scene) -> Scene:
+    robot = replace(scene.robot, drive='acceleration', drive_rate=0.3, max_action=0.3)
+    return replace(scene, robot=robot, step_sec=0.2)
 
 
 _SLATE = (0.24, 0.29, 0.38)

@@ -100,12 +100,16 @@ _WITH_LAYOUTS = {
     'encoder_batch': 80, 'encoder_layouts': 20, 'encoder_rollout': 4, 'predictor_steps': 3500,
     'predictor_rate': 8e-3, 'rollout_steps': 300, 'probe_steps': 3000,
 }
-TASKS: dict[str, dict[str, Any]] = {
-    'two_rooms': {'views_steps': 6000},
+_WITH_INERTIA = {
     # At 11 steps, 2.2 s, greedy control creeps: three steps of speeding up cost more than they
     # gain. From 6 steps down it drives as well as any planner.
-    'inertial_two_rooms': {'velocity_gain': 11.0, 'metric_unit': 1.5, 'encoder_steps': 3500,
-                           'encoder_batch': 56, 'encoder_rollout': 5},
+    'velocity_gain': 11.0, 'metric_unit': 1.5, 'encoder_steps': 3500, 'encoder_batch': 56,
+    'encoder_rollout': 5,
+}
+TASKS: dict[str, dict[str, Any]] = {
+    'two_rooms': {'views_steps': 6000},
+    'inertial_two_rooms': _WITH_INERTIA,
+    'point_maze': _WITH_INERTIA,
     'staggered_walls': _WITH_LAYOUTS,
     'random_door': _WITH_LAYOUTS,
 }

@@ -68,6 +68,7 @@ RECIPES = {
                         stages=_two_rooms),
     'inertial_two_rooms': Recipe(models={'inertial_two_rooms': 'metric'},
                                  stages=_with_metric),
+    'point_maze': Recipe(models={'point_maze': 'metric'}, stages=_with_metric),
     'staggered_walls': Recipe(models={'staggered_walls': 'plain'}, stages=_with_layouts,
                               held_out='held_out_layouts'),
     'random_door': Recipe(models={'random_door': 'plain'}, stages=_with_layouts,
