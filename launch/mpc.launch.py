@@ -92,9 +92,11 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         'world',
         default_value='',
-        description='With sim:=true: the embedded world, the one that the model was trained in: '
-        'two_rooms, inertial_two_rooms, point_maze, staggered_walls or random_door; empty = '
-        'sim.world of params_file.',
+        choices=[
+            '', 'two_rooms', 'inertial_two_rooms', 'point_maze', 'staggered_walls', 'random_door',
+        ],
+        description='With sim:=true: the embedded world, the one that the model was trained in; '
+        'empty = sim.world of params_file.',
     ),
     DeclareLaunchArgument(
         'rviz',
@@ -152,21 +154,26 @@ def start_nodes(context):
             **more,
         )
 
-    actions = [node('mpc_node', mpc), node('gate_node', gate)]
-    if sim:
-        # Large pictures do not fit the shared memory that Fast DDS takes by default.
-        dds = 'FASTRTPS' if os.environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
-        profile = {f'{dds}_DEFAULT_PROFILES_FILE': str(CONFIG / 'fastdds.xml')}
-        world = {'sim.world': value['world']} if value['world'] else {}
-        actions.append(node('sim_node', world, additional_env=profile))
+    if not Path(value['params_file']).is_file():
+        # launch itself warns and starts all nodes with their defaults, limits included.
+        raise RuntimeError(f'params_file: there is no file {value["params_file"]}')
+    actions = []
     if value['rviz'] == 'true':
-        # The topics in the file are relative: namespace and remappings hold for them too.
+        # First: where it is not installed, nothing else may have been started. The topics in the
+        # file are relative: namespace and remappings hold for them too.
         shown = ['-d', str(CONFIG / 'mpc.rviz')]
         actions.append(
             Node(
                 package='rviz2', executable='rviz2', parameters=[clock], arguments=shown, **options
             )
         )
+    actions += [node('mpc_node', mpc), node('gate_node', gate)]
+    if sim:
+        # Large pictures do not fit the shared memory that Fast DDS takes by default.
+        dds = 'FASTRTPS' if os.environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
+        profile = {f'{dds}_DEFAULT_PROFILES_FILE': str(CONFIG / 'fastdds.xml')}
+        world = {'sim.world': value['world']} if value['world'] else {}
+        actions.append(node('sim_node', world, additional_env=profile))
     if value['record']:
         actions.append(recorder(value))
     return actions

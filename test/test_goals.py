@@ -134,7 +134,7 @@ def test_a_goal_that_is_no_good_does_not_disturb_the_one_under_way(slow):
     slow.logged('goal refused', 'the model needs 64x64')
     for goal, code, reason in (
         ({'image': bad}, Result.BAD_GOAL_IMAGE, 'the model needs 64x64'),
-        ({'image': Image()}, Result.BAD_GOAL_IMAGE, 'encoding ""'),
+        ({'image': Image()}, Result.BAD_GOAL_IMAGE, 'the goal is empty'),
         ({'image': good, 'name': 'a'}, Result.BAD_GOAL_IMAGE, 'leave one of them empty'),
         ({'image': Image(), 'name': 'nowhere'}, Result.UNKNOWN_GOAL, 'there are: none'),
         ({'image': Image(), 'name': '../a'}, Result.UNKNOWN_GOAL, 'no goal "../a"'),

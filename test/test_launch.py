@@ -90,9 +90,15 @@ def launched(**arguments):
 
 def test_rviz_follows_the_namespace_and_the_names_of_the_topics():
     started = launched(namespace='robot', rviz='true', image_topic='camera/image')
-    assert list(started) == ['mpc_node', 'gate_node', 'rviz2']
+    # First: where it is not installed, launch ends before a node runs.
+    assert list(started) == ['rviz2', 'mpc_node', 'gate_node']
     assert started['rviz2'].expanded_node_namespace == '/robot'
     assert ('image_raw', 'camera/image') in started['rviz2'].expanded_remapping_rules
+
+
+def test_a_parameter_file_that_is_not_there_starts_nothing():
+    with pytest.raises(RuntimeError, match='there is no file /no/such.yaml'):
+        launched(params_file='/no/such.yaml')
 
 
 def test_a_bag_has_the_topics_of_its_robot_and_a_name_of_its_own(tmp_path):

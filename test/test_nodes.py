@@ -21,6 +21,7 @@ from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 from grasp_ros.node import messages
 from grasp_ros.node.processes import NodeProcess
 from grasp_ros.reliability.rig import Result, Rig, RigError, open_client, speed
+from grasp_ros.reliability.watcher import DRIVING
 
 LEFT, RIGHT = (0.25, 0.3), (0.75, 0.3)
 NEAR = 0.05  # of the world's width
@@ -88,6 +89,7 @@ def test_reaches_a_goal_in_the_other_room(one):
     assert result.final_distance < feedback[-1].goal_tolerance
     assert result.ticks > 10 and len(feedback) > 10
     assert feedback[-1].goal_distance < feedback[0].goal_distance
+    assert {report.status for report in feedback} <= set(DRIVING)
 
 
 def test_every_tick_reports_what_it_did(one):
@@ -100,7 +102,8 @@ def test_every_tick_reports_what_it_did(one):
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     solved = [r for r in reports if r.status == SolverStatistics.SOLVED]
     for report in solved:
-        assert report.horizon == 40 and report.iterations > 0
+        # None where the plan before was kept, because a solve would have been late.
+        assert report.horizon == 40 and (report.iterations > 0 or report.warm_start_used)
         assert report.warm_start_used == (report.shift_steps != SolverStatistics.SHIFT_COLD)
         assert 0 < report.encode_sec + report.solve_sec < report.tick_sec
         assert math.isfinite(report.cost) and math.isfinite(report.goal_distance)
@@ -173,6 +176,29 @@ def plans_differ(rig, count=4):
     plans = [tuple(rig.wait_for_next('plan').actions) for _ in range(count)]
     different = len(set(plans))
     return {1: False, count: True}.get(different)
+
+
+def test_what_cannot_change_while_it_runs_may_be_set_to_what_it_is(one):
+    # As `ros2 param load` of a dump does.
+    assert one.set_parameters(model__path='two_rooms') == ['']
+    (reason,) = one.set_parameters(model__path='two_rooms_no_metric')
+    assert reason == 'model.path cannot change while configured: clean the node up first'
+
+
+def test_a_controller_that_has_ended_is_not_seen_any_more(client, tmp_path):
+    rig = Rig(client, '/gone', tmp_path)
+    seen = ('mpc_node', '/gone')
+    process = rig.start('mpc_node', autostart=False)
+    try:
+        rig.wait_for(lambda: seen in client.get_node_names_and_namespaces(), 'the node')
+        assert rig.state() == 'unconfigured'
+        assert process.stop() == 0
+        # Well before its lease ends, after 20 s.
+        rig.wait_for(
+            lambda: seen not in client.get_node_names_and_namespaces(), 'it to go', limit_sec=8.0
+        )
+    finally:
+        rig.close()
 
 
 def test_the_gate_is_off_the_memory_that_it_would_share_with_the_controller(one):

@@ -117,7 +117,8 @@ class ParameterServer:
             reason = known.problem(parameter.value)
             if reason is not None:
                 return reason
-            if known.changes == 'configure' and self._configured():
+            is_new = _plain(parameter.value) != values[known.name]
+            if is_new and known.changes == 'configure' and self._configured():
                 return f'{known.name} cannot change while configured: clean the node up first'
             values[known.name] = _plain(parameter.value)
         try:

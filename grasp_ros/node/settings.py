@@ -112,7 +112,7 @@ def control_period_sec(values: Mapping[str, Any], card: ModelCard) -> float:
         raise ConfigError(
             f'control.rate: {rate} Hz given, but the control period is the model step of '
             f'{card.model_step_sec} s divided by the action block {card.action_block} of model '
-            f'{card.name}: write {1.0 / period_sec:.6g} or 0.0'
+            f'{card.name}: write {round(1.0 / period_sec, 6)} or 0.0'
         )
     return period_sec
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import time
@@ -69,6 +70,11 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
     finally:
         if node is not None:
             _end(node, executor)
+        # What belongs to a node goes with it, or others see it for the 20 s of its lease. Some of
+        # that lies in cycles, and in what was frozen, where the collector does not look.
+        node = executor = None
+        gc.unfreeze()
+        gc.collect()
         rclpy.try_shutdown()
     return 0
 

@@ -288,10 +288,10 @@ class Worker:
                 )
             )
         self._log_status(tick)
-        if self._run is not None:
-            self._run.send_feedback(tick, self._goal_sec())
         if end is not None:
             self._finish_run(end)
+        elif self._run is not None:
+            self._run.send_feedback(tick, self._goal_sec())
         return tick
 
     def _prepare(self, tick: Tick) -> None:
