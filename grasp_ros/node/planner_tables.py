@@ -42,8 +42,8 @@ PLANNER = (
     ),
     Parameter(
         'planner.sample_spread', 'double', 0.5, low=0.0, high=10.0,
-        meaning='Standard deviation of those around the last plan, in units of half the action '
-        'range.',
+        meaning='Standard deviation of the samples that are drawn around the last plan, in '
+        'units of half the action range.',
     ),
     Parameter(
         'planner.action_rate', 'double', 0.15, low=0.0, high=10.0,
@@ -68,27 +68,31 @@ PLANNER = (
     ),
     Parameter(
         'planner.sync_steps', 'integer', 3, low=1, high=1000,
-        meaning='GRASP: gradient steps in such a descent.',
+        meaning='GRASP: gradient steps in a descent through the serial rollout.',
     ),
     Parameter(
         'planner.sync_rate', 'double', 0.05, low=0.0, high=10.0,
-        meaning='GRASP: step of such a descent, in units of half the action range.',
+        meaning='GRASP: step of a descent through the serial rollout, in units of half the '
+        'action range.',
     ),
     Parameter(
         'planner.sync_samples', 'integer', 0, low=0, high=100000,
-        meaning='GRASP: 0 = such descents by gradient; else by CEM with so many samples.',
+        meaning='GRASP: 0 = descents through the serial rollout by gradient; else by CEM with '
+        'so many samples.',
     ),
     Parameter(
         'planner.sync_elites', 'integer', 8, low=1, high=100000,
-        meaning='GRASP: how many of those samples are kept.',
+        meaning='GRASP: how many of `planner.sync_samples` are kept.',
     ),
     Parameter(
         'planner.noise_decay', 'double', 0.0, low=0.0, high=1.0,
-        meaning='GRASP: part of the noise that has gone before each such descent.',
+        meaning='GRASP: part of `planner.noise_scale` that has gone before each descent through '
+        'the serial rollout.',
     ),
     Parameter(
         'planner.goal_decay', 'double', 0.0, low=0.0, high=1.0,
-        meaning="GRASP: the same for the goal's weight.",
+        meaning='GRASP: part of `planner.goal_weight` that has gone before each descent through '
+        'the serial rollout.',
     ),
     Parameter(
         'planner.seed', 'integer', 0, low=0, high=2**31 - 1,
@@ -178,7 +182,7 @@ PLANNER = (
     ),
     Parameter(
         'planner.mppi.noise_decay', 'double', 0.5, low=0.001, high=1.0,
-        meaning='MPPI: factor on it from one update to the next.',
+        meaning='MPPI: factor on the standard deviation from one update to the next.',
     ),
     Parameter(
         'planner.mppi.temperature', 'double', 0.05, low=1e-06, high=HUGE,
@@ -219,7 +223,7 @@ PLANNER = (
     ),
     Parameter(
         'planner.latco.price_rate', 'double', 0.3, low=0.0, high=10.0,
-        meaning='LatCo: how fast that weight follows the violation of the dynamics; 0 = not at '
+        meaning='LatCo: how fast the weight of the dynamics follows their violation; 0 = not at '
         'all.',
     ),
     Parameter(

@@ -88,13 +88,15 @@ MPC = (
     ),
     Parameter(
         'control.unforeseen_frames', 'integer', 6, low=0, high=1000,
-        meaning='Frames in a row with a large one that stop the robot until there is another goal '
-        '(covered lens, moved camera, unknown world); 0 = never.',
+        meaning='Frames in a row with an innovation above `control.innovation_limit` that stop '
+        'the robot until there is another goal (covered lens, moved camera, unknown '
+        'world); 0 = never.',
     ),
     Parameter(
         'control.frozen_frames', 'integer', 5, low=0, high=1000,
-        meaning='Frames that stay the same to the last bit though the robot should move, that do '
-        'so; 0 = never, and also where the card has no `motion_limit`.',
+        meaning='Frames in a row that stay the same to the last bit though the robot should '
+        'move, that stop it until there is another goal; 0 = never, and also where the '
+        'card has no `motion_limit`.',
     ),
     Parameter(
         'control.drop_innovation', 'double', 200.0, low=0.0, high=HUGE,
@@ -152,7 +154,8 @@ MPC = (
     ),
     Parameter(
         'goal.dwell_sec', 'double', 0.5, unit='s', low=0.0, high=600.0,
-        meaning='How long it must stay under the tolerance; 0 = one look is enough.',
+        meaning='How long the distance to the goal must stay under `goal.tolerance`; 0 = one '
+        'look is enough.',
     ),
     Parameter(
         'goal.timeout_sec', 'double', 60.0, unit='s', low=0.0, high=86400.0,
