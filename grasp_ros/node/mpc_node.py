@@ -277,7 +277,7 @@ class MpcNode(LifecycleNode):
         """
         if name and image.data:
             raise GoalError('goal_image and goal_name are both given: leave one of them empty')
-        if not name and not image.data:
+        if not (name or image.data or image.encoding or image.width or image.height):
             raise GoalError('the goal is empty: send a picture, goal_image, or a name, goal_name')
         return self._saved_goals.load(name) if name else self._inputs.goal(image)
 
