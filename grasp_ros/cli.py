@@ -36,9 +36,9 @@ COMMANDS = {
         'grasp_ros.reliability.large_images:command',
         "Measure what the size of a camera's images costs.",
     ),
-    'large-models': (
-        'grasp_ros.benchmark.large_models:command',
-        'Time planners on models as large as LeWM and DINO-WM, without ROS.',
+    'rates': (
+        'grasp_ros.benchmark.rates:command',
+        'Time planners on your model, or on one as large as LeWM or DINO-WM, without ROS.',
     ),
     'record': (
         'grasp_ros.node.recorder:command', 'Record topics into a bag, without ROS tools.',

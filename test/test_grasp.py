@@ -13,7 +13,7 @@ from grasp_ros.errors import ConfigError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import Deadline, WarmStart
 from grasp_ros.planners.rollout import rollout
-from grasp_ros.planners.sampling import generator
+from grasp_ros.planners.sampling import restart
 from grasp_ros.planners.starts import draw_samples, starts
 
 UNLIMITED = Deadline()
@@ -172,7 +172,7 @@ def test_half_of_the_samples_stay_with_the_plan_and_half_use_the_whole_range(mod
     plan = torch.full((6, 2, 2), 0.1)
     drawn = draw_samples(
         model, tiny_world.problem(model), WarmStart(actions=-plan, states=None, incumbent=plan),
-        generator(model.device, seed=0, tick=0),
+        restart(torch.Generator(), seed=0, tick=0),
         count=40, horizon=6, spread=0.0, running_weight=1.0,
     )  # fmt: skip
     others = drawn.actions[(drawn.actions != plan).flatten(1).any(dim=1)]
@@ -185,11 +185,11 @@ def test_half_of_the_samples_stay_with_the_plan_and_half_use_the_whole_range(mod
 def test_restarts_begin_at_the_cheapest_samples_on_their_own_rollouts(model):
     problem = tiny_world.problem(model)
     size = {'horizon': 6, 'spread': 0.5, 'running_weight': 1.0}
-    random = generator(model.device, seed=0, tick=0)
+    random = restart(torch.Generator(), seed=0, tick=0)
     drawn = draw_samples(model, problem, None, random, count=9, **size)
     assert torch.equal(drawn.costs, drawn.costs.sort().values)
     torch.testing.assert_close(drawn.rollouts, rollout(model, problem, drawn.actions))
-    random = generator(model.device, seed=0, tick=0)
+    random = restart(torch.Generator(), seed=0, tick=0)
     start = starts(model, problem, None, random, restarts=4, samples=9, **size)
     assert torch.equal(start.actions[1:], drawn.actions[:3])
     assert torch.equal(start.latents[1:, 2:-1], drawn.rollouts[:3, :-1])

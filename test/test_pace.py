@@ -5,6 +5,7 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ class Work:
 
     def __init__(self):
         self.now_sec = 0.0
-        self.pace = Pace()
+        self.pace = Pace(torch.device('cpu'))
 
     def spend(self, cost_sec):
         self.now_sec += cost_sec

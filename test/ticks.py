@@ -3,22 +3,18 @@
 """A few ticks of a controller with any model, on pictures that mean nothing."""
 
 import numpy as np
-import torch
 
 from grasp_ros.control.config import ControllerConfig
 from grasp_ros.control.controller import Controller
 from grasp_ros.control.history import Frame
 from grasp_ros.planners import registry
-from grasp_ros.planners.base import ActionLimits
+from grasp_ros.training.evaluate import card_limits
 
 
 def drive(model, ticks=12, planner='grasp'):
     """A controller's ticks on random pictures; the same in every call."""
     card = model.card
-    limits = ActionLimits(
-        low=torch.tensor([spec.low for spec in card.actions]),
-        high=torch.tensor([spec.high for spec in card.actions]),
-    )
+    limits = card_limits(model)
     small = {'horizon': 4, 'iterations': 2, 'samples': 12, 'sync_every': 2}
     settings = {name: small[name] for name in registry.settings_of(planner) if name in small}
     planner = registry.make(planner, model, **settings)

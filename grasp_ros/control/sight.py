@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from grasp_ros.control.config import ControllerConfig
@@ -86,9 +87,14 @@ class Sight:
             self._alike = 0.0
         if foreseen is None:
             return None
-        innovation = float(self._model.cost(seen.unsqueeze(0), foreseen))
-        should_move = before is not None and self._is_motion(before, foreseen)
-        has_moved = not is_repeated and before is not None and self._is_motion(before, seen)
+        # All at once: each that is asked of a GPU for itself has to be waited for.
+        latents = (seen, foreseen)
+        if before is not None:
+            latents = (seen, before, before, foreseen, foreseen, seen)
+        innovation, *moves = self._model.run(_apart, *latents).tolist()
+        least = _WELL_ABOVE * self._model.card.motion_limit
+        should_move, has_moved = (move > least for move in moves or (0.0, 0.0))
+        has_moved &= not is_repeated
         self._has_followed |= should_move and has_moved
         weight = 1.0 if self._has_followed or has_moved else 1.0 / PATIENCE
         if is_repeated and should_move and self._model.card.motion_limit:
@@ -112,10 +118,11 @@ class Sight:
     def _limit(self, config: ControllerConfig) -> float:
         return config.innovation_limit or self._model.card.innovation_limit
 
-    def _is_motion(self, first: Tensor, second: Tensor) -> bool:
-        """Whether two latents lie further apart, by far, than a picture can hide."""
-        limit = _WELL_ABOVE * self._model.card.motion_limit
-        return float(self._model.cost(first.unsqueeze(0), second)) > limit
+
+def _apart(model: WorldModel, *latents: Tensor) -> Tensor:
+    """Costs between the first half of some latents and the second."""
+    first, second = torch.stack(latents).chunk(2)
+    return model.cost(first, second)
 
 
 def _is_repeated(first: Frame, second: Frame) -> bool:

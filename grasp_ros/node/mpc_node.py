@@ -36,6 +36,7 @@ from grasp_ros.node.health import PARTS, Health, Level
 from grasp_ros.node.parameter_server import ParameterServer
 from grasp_ros.node.passage import Passage
 from grasp_ros.srv import SaveGoal
+from grasp_ros.world_models.captured import memory_bytes
 
 if TYPE_CHECKING:
     from grasp_ros.control.history import Frame
@@ -145,16 +146,22 @@ class MpcNode(LifecycleNode):
             return FAILURE
         seconds = time.monotonic() - started_sec
         card = self._controller.model.card
-        self.get_logger().info(
-            f'model {card.name} on {self._controller.model.device} is ready after '
-            f'{seconds:.1f} s; control rate {1 / card.control_period_sec:g} Hz'
-        )
+        device = self._controller.model.device
         values = {
             'name': card.name,
-            'device': str(self._controller.model.device),
+            'device': str(device),
             'control_rate_hz': 1 / card.control_period_sec,
             'configure_sec': seconds,
         }
+        text = (
+            f'model {card.name} on {device} is ready after {seconds:.1f} s; '
+            f'control rate {1 / card.control_period_sec:g} Hz'
+        )
+        taken = memory_bytes(device)
+        if taken is not None:
+            values['gpu_memory_mib'] = taken / 2**20
+            text += f'; {taken / 2**20:.0f} MiB of GPU memory taken'
+        self.get_logger().info(text)
         self._model_health = Health(Level.OK, f'model {card.name} is ready', values)
         return SUCCESS
 

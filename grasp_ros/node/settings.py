@@ -170,7 +170,10 @@ def build_controller(
     """
     if values['model.threads']:
         torch.set_num_threads(values['model.threads'])
-    model = checkpoint.load(values['model.path'], device=values['model.device'])
+    model = checkpoint.load(
+        values['model.path'], device=values['model.device'],
+        precision=values['model.precision'], cuda_graphs=values['model.cuda_graphs'],
+    )  # fmt: skip
     card = model.card
     check(values, card)
     settings = Settings.from_values(values, card, model.device)

@@ -46,6 +46,17 @@ MPC = (
         meaning='Threads of torch on the CPU; 0 = as many as torch takes. Small models are '
         'fastest with one.',
     ),
+    Parameter(
+        'model.precision', 'string', 'float32', choices=('float32', 'bfloat16'),
+        changes='configure',
+        meaning='Digits of the products inside the model: `bfloat16` = half of them, by automatic '
+        'mixed precision, for large models on a GPU; latents and actions stay in float32.',
+    ),
+    Parameter(
+        'model.cuda_graphs', 'bool', True, changes='configure',
+        meaning='On a GPU: whether encoder, rollouts and iterations are captured and launched as '
+        'one; false for a model that cannot be captured.',
+    ),
     *PLANNER,
     Parameter(
         'control.rate', 'double', 0.0, unit='Hz', low=0.0, high=1000.0, changes='configure',

@@ -41,6 +41,11 @@ class ActionLimits:
         """``[A]``: the unit in which planners measure steps and noise of actions."""
         return (self.high - self.low) / 2
 
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What limits are made of, to be made of it again."""
+        return self.low, self.high, self.max_change
+
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """``low`` and ``high`` on the host, float64 ``[A]``; asked for in every tick."""

@@ -34,12 +34,13 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import NotFiniteError
-from grasp_ros.planners.base import Branches, Plan, Problem
-from grasp_ros.planners.rollout import plan_cost, rollout
+from grasp_ros.planners.base import ActionLimits, Branches, Plan, Problem
+from grasp_ros.planners.rollout import plan_cost, rollout_from
 from grasp_ros.world_models.base import WorldModel
 
 DAMPING = 1.0  # lambda; less of it hands the noise of the encoder on to a robot with inertia
 DIFFERENCE = 0.02  # step of the forward differences, in units of half the action range
+FEWEST_ROWS = 8  # of active limits that a GPU rolls out at once
 INWARD = 0.1  # step of those of a plan's cost, from an active limit inwards; in the same units
 
 
@@ -73,23 +74,10 @@ class Feedback:
         :param problem: that the plan was made for
         """
         actions, targets = plan.branches.actions[:, 0], plan.branches.rollouts[:, 0]
-        count, block, size = actions.shape
-        step = DIFFERENCE * problem.limits.half_range
-        basis = torch.diag(step.repeat(block)).view(1, block * size, block, size)
-        # Backwards where the range ends, so that no row asks for an action that cannot be.
-        inside = actions.unsqueeze(1) + basis <= problem.limits.high
-        basis = torch.where(inside, basis, -basis)
-        tried = torch.cat((actions.unsqueeze(1), actions.unsqueeze(1) + basis), dim=1)
-        latents = _predict(model, problem, tried.flatten(0, 1))
-        slopes = model.cost_gradient(latents, problem.goal).reshape(count, len(tried[0]), -1)
-        latents = latents.reshape(slopes.shape)
-        lengths = basis.sum(dim=(2, 3)).unsqueeze(-1)
-        jacobians = (latents[:, 1:] - latents[:, :1]) / lengths
-        curved = (slopes[:, 1:] - slopes[:, :1]) / lengths
-        matrix = jacobians @ curved.mT
-        scale = matrix.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
-        matrix = matrix + (DAMPING * scale + 1e-12) * torch.eye(len(basis[0]), device=model.device)
-        gains = torch.linalg.solve(matrix, jacobians)
+        jacobians, gains = model.run(
+            _linearised, actions, problem.context, problem.past_actions, problem.goal,
+            *problem.limits.tensors,
+        )  # fmt: skip
         beyond = _beyond(model, plan.branches, problem)
         return cls(plan, actions.contiguous(), targets.contiguous(), jacobians, gains, beyond)
 
@@ -107,19 +95,14 @@ class Feedback:
         """
         if updates == 0:
             return self.plan
-        branches, targets, actions = self.plan.branches, self.targets, self.actions
-        count, block, size = actions.shape
-        # Few and large operations: between the frame and the command each costs its call.
+        branches, actions = self.plan.branches, self.actions
         for _ in range(updates):
-            latents, before = _predict(model, problem, actions), actions
-            slopes = model.cost_gradient(latents, targets).reshape(count, -1, 1)
-            start = (before + self.beyond).view(count, -1, 1)
-            actions = torch.baddbmm(start, self.gains, slopes, alpha=-1)
-            actions = actions.view(count, 1, block, size)
-            actions = problem.limits.project(actions, problem.previous_action).squeeze(1)
-        moved, seen = (actions - before).view(count, 1, -1), latents.reshape(count, 1, -1)
-        latents = torch.baddbmm(seen, moved, self.jacobians).view(latents.shape)
-        costs = (model.cost(latents, targets) + branches.costs).tolist()
+            actions, latents, costs = model.run(
+                _corrected, actions, self.targets, self.jacobians, self.gains, self.beyond,
+                branches.costs, problem.context, problem.past_actions, problem.previous_action,
+                *problem.limits.tensors,
+            )  # fmt: skip
+        costs = costs.tolist()
         best = min(range(len(costs)), key=lambda n: costs[n] if costs[n] == costs[n] else math.inf)
         if not math.isfinite(costs[best]):
             raise NotFiniteError('no corrected action is finite: model or input is not finite')
@@ -130,28 +113,116 @@ class Feedback:
         )
 
 
-def _beyond(model: WorldModel, branches: Branches, problem: Problem) -> Tensor:
-    """m, ``[M, k, A]``: a Newton step of every active entry's own, on the cost that ranks plans.
+def _linearised(
+    model: WorldModel,
+    actions: Tensor,
+    context: Tensor,
+    past_actions: Tensor,
+    goal: Tensor,
+    *limits: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """J and K of first blocks ``[M, k, A]``; both transposed, ``[M, k A, D]``."""
+    bounds = ActionLimits(*limits)
+    count, block, size = actions.shape
+    step = DIFFERENCE * bounds.half_range
+    basis = torch.diag(step.repeat(block)).view(1, block * size, block, size)
+    # Backwards where the range ends, so that no row asks for an action that cannot be.
+    inside = actions.unsqueeze(1) + basis <= bounds.high
+    basis = torch.where(inside, basis, -basis)
+    tried = torch.cat((actions.unsqueeze(1), actions.unsqueeze(1) + basis), dim=1)
+    latents = _predict(model, context, past_actions, tried.flatten(0, 1))
+    slopes = model.cost_gradient(latents, goal).reshape(count, len(tried[0]), -1)
+    latents = latents.reshape(slopes.shape)
+    lengths = basis.sum(dim=(2, 3)).unsqueeze(-1)
+    jacobians = (latents[:, 1:] - latents[:, :1]) / lengths
+    curved = (slopes[:, 1:] - slopes[:, :1]) / lengths
+    matrix = jacobians @ curved.mT
+    scale = matrix.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
+    matrix = matrix + (DAMPING * scale + 1e-12) * torch.eye(len(basis[0]), device=model.device)
+    # Damped, so never singular; what is not finite is found where it is used.
+    gains, _ = torch.linalg.solve_ex(matrix, jacobians)
+    return jacobians, gains
 
-    It is at most the whole range, so that a correction which large always gets through.
-    """
+
+def _corrected(
+    model: WorldModel,
+    actions: Tensor,
+    targets: Tensor,
+    jacobians: Tensor,
+    gains: Tensor,
+    beyond: Tensor,
+    costs: Tensor,
+    context: Tensor,
+    past_actions: Tensor,
+    previous_action: Tensor,
+    *limits: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """An update of all branches: a_0, p, and the costs by which they are chosen."""
+    count, block, size = actions.shape
+    # Few and large operations: between the frame and the command each costs its call.
+    latents = _predict(model, context, past_actions, actions)
+    slopes = model.cost_gradient(latents, targets).reshape(count, -1, 1)
+    start = (actions + beyond).view(count, -1, 1)
+    moved = torch.baddbmm(start, gains, slopes, alpha=-1).view(count, 1, block, size)
+    moved = ActionLimits(*limits).project(moved, previous_action).squeeze(1)
+    change, seen = (moved - actions).view(count, 1, -1), latents.reshape(count, 1, -1)
+    latents = torch.baddbmm(seen, change, jacobians).view(latents.shape)
+    return moved, latents, model.cost(latents, targets) + costs
+
+
+def _beyond(model: WorldModel, branches: Branches, problem: Problem) -> Tensor:
+    """m, ``[M, k, A]``: each active entry's own Newton step, on the cost that ranks plans."""
     limits, first = problem.limits, branches.actions[:, 0]
-    count, block, size = first.shape
-    low, high = limits.reach(problem.previous_action, block)
+    low, high = limits.reach(problem.previous_action, first.shape[1])
     slack = 1e-3 * limits.half_range
     outward = (first >= high - slack).to(first.dtype) - (first <= low + slack).to(first.dtype)
-    branch, entry, axis = outward.nonzero(as_tuple=True)
-    if not len(branch):
+    active = outward.nonzero()
+    if not len(active):
         return outward
+    if model.may_capture:
+        active = _filled_up(active, outward.numel())
+    return model.run(
+        _newton, outward, active, branches.actions, branches.costs, problem.context,
+        problem.past_actions, problem.goal, limits.half_range, branches.running_weight,
+    )  # fmt: skip
+
+
+def _filled_up(active: Tensor, most: int) -> Tensor:
+    """With rows repeated up to one of few numbers, each of which is captured once."""
+    count = FEWEST_ROWS
+    while count < len(active):
+        count *= 4
+    missing = min(count, most) - len(active)
+    return torch.cat((active, active[-1:].expand(max(0, missing), -1)))
+
+
+def _newton(
+    model: WorldModel,
+    outward: Tensor,
+    active: Tensor,
+    actions: Tensor,
+    costs: Tensor,
+    context: Tensor,
+    past_actions: Tensor,
+    goal: Tensor,
+    half_range: Tensor,
+    running_weight: float,
+) -> Tensor:
+    """m where limits are active: at most the whole range, so that so large a correction passes.
+
+    :param outward: 1 where the upper limit is active, -1 where the lower is, ``[M, k, A]``
+    :param active: branch, entry and axis of each, ``[n, 3]``
+    """
+    branch, entry, axis = active.unbind(1)
     side = outward[branch, entry, axis]
-    inward = side * INWARD * limits.half_range[axis]
+    inward = side * INWARD * half_range[axis]
     rows = torch.arange(len(branch), device=outward.device)
-    near, far = branches.actions[branch], branches.actions[branch]  # copies
+    near, far = actions[branch], actions[branch]  # copies
     near[rows, 0, entry, axis] -= inward
     far[rows, 0, entry, axis] -= 2 * inward
-    latents = rollout(model, problem, torch.cat((near, far)))
-    costs = plan_cost(model, problem.goal, latents, branches.running_weight)
-    near, far = costs.view(2, -1) - branches.costs[branch]
+    latents = rollout_from(model, context, past_actions, torch.cat((near, far)))
+    found = plan_cost(model, goal, latents, running_weight)
+    near, far = found.view(2, -1) - costs[branch]
     # The parabola through the three costs, a step being 1: its slope inwards, its curvature.
     slope, curvature = 2 * near - far / 2, far - 2 * near
     furthest = torch.full_like(slope, 2 / INWARD)
@@ -161,10 +232,12 @@ def _beyond(model: WorldModel, branches: Branches, problem: Problem) -> Tensor:
     return beyond
 
 
-def _predict(model: WorldModel, problem: Problem, actions: Tensor) -> Tensor:
+def _predict(
+    model: WorldModel, context: Tensor, past_actions: Tensor, actions: Tensor
+) -> Tensor:
     """F from the present with these blocks, ``[M, k, A]`` to ``[M, *latent]``."""
     blocks = actions.unsqueeze(1)
-    if len(problem.past_actions):
-        past = problem.past_actions.expand(len(actions), *problem.past_actions.shape)
+    if len(past_actions):
+        past = past_actions.expand(len(actions), *past_actions.shape)
         blocks = torch.cat((past, blocks), dim=1)
-    return model.predict(problem.context.expand(len(actions), *problem.context.shape), blocks)
+    return model.predict(context.expand(len(actions), *context.shape), blocks)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from grasp_ros.planners.adam import adam_step
+from grasp_ros.planners.adam import adam_step, correction
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.descent import rollout_gradient
 from grasp_ros.planners.grasp import GraspConfig
@@ -85,7 +85,7 @@ class Gradient(Refiner):
             costs, gradient = rollout_gradient(model, problem, actions, config.running_weight)
             best.offer(costs, actions)
             left = 1 - iteration / config.iterations
-            adam_step(actions, gradient, moments, iteration, left * rate)
+            adam_step(actions, gradient, moments, correction(iteration) * left * rate)
             actions = problem.limits.project(actions, problem.previous_action)
         earlier = [*best.actions, *start.best_sample]
         return self._best(problem, warm_start, deadline, actions, None, earlier)

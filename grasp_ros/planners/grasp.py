@@ -37,6 +37,7 @@ What the paper leaves open, and what is done here:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -46,12 +47,15 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import ConfigError
-from grasp_ros.planners.adam import adam_step
+from grasp_ros.planners.adam import adam_step, correction
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
+from grasp_ros.planners.lifted import CapturedIteration, Lifted, Weights
+from grasp_ros.planners.sampling import restart
 from grasp_ros.planners.solver import Refiner
 from grasp_ros.planners.starts import require_starts
 from grasp_ros.planners.sync import cem_sync, gradient_sync
 from grasp_ros.planners.windows import fold, windows
+from grasp_ros.world_models.base import WorldModel
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,13 @@ class Grasp(Refiner):
 
     name = 'grasp'
 
+    def __init__(self, model: WorldModel, config: GraspConfig) -> None:
+        super().__init__(model, config)
+        # Noise on the states is too much to be drawn on the host and brought to a GPU.
+        self._there = torch.Generator(device=model.device)
+        self._captured: CapturedIteration | None = None
+        self._seen: tuple = ()  # shapes of the last solve that was not captured
+
     @torch.no_grad()
     def solve(
         self, problem: Problem, warm_start: WarmStart | None, deadline: Deadline
@@ -154,62 +165,85 @@ class Grasp(Refiner):
         random = self._random(problem)
         line_noise = config.noise_scale * model.card.latent_scale
         start = self._starts(problem, warm_start, random, line_noise=line_noise)
-        actions, latents = start.actions, start.latents
-        moments = (torch.zeros_like(actions), torch.zeros_like(actions))
-        history = problem.context.shape[0]
-        states = latents[:, history:]
+        lifted = Lifted.begin(problem, start.latents, start.actions)
         is_fresh = warm_start is None or warm_start.states is None
         earlier = list(start.best_sample)
+        iterate, lifted = self._iterating(lifted)
         for iteration in self._pace.iterations(config.iterations, deadline):
             # After 1, 2, 4, 8, … iterations from fresh lifted states. They lower the lifted energy
             # and not the rollout cost, and pass good plans on the way to worse ones.
             if is_fresh and iteration and iteration & (iteration - 1) == 0:
-                earlier.append(actions[0].clone())
-            actions = self._iterate(problem, latents, actions, moments, iteration, random)
+                earlier.append(lifted.actions[0].clone())
+            iterate(iteration)
             if config.sync_every and (iteration + 1) % config.sync_every == 0:
-                sync = partial(self._sync, problem, actions, states, random)
-                actions = self._pace.aside(deadline, sync, otherwise=actions)
-        return self._best(problem, warm_start, deadline, actions, states, earlier)
+                sync = partial(self._sync, lifted, random)
+                lifted.actions.copy_(self._pace.aside(deadline, sync, otherwise=lifted.actions))
+        return self._best(
+            problem, warm_start, deadline, lifted.actions, lifted.states, earlier
+        )
+
+    def _iterating(self, lifted: Lifted) -> tuple[Callable[[int], None], Lifted]:
+        """What does an iteration, and the tensors that it does it on.
+
+        Captured from the second solve of the same shapes on, where the model allows it; the first
+        may be the only one.
+        """
+        # Ticks count from 0: another stream than that of the plans that are drawn.
+        random = restart(self._there, seed=self.config.seed, tick=-1 - lifted.problem.tick)
+
+        def call_by_call(iteration: int) -> None:
+            self._iterate(lifted, self._weights(iteration), random)
+
+        if not self.model.may_capture:
+            return call_by_call, lifted
+        shapes, captured = lifted.shapes, self._captured
+        if captured is None or captured.lifted.shapes != shapes:
+            if self._seen != shapes:
+                self._seen = shapes
+                return call_by_call, lifted
+            weights = [self._weights(n) for n in range(self.config.iterations)]
+            captured = CapturedIteration(self._iterate, lifted, random, weights)
+            self._captured = captured
+        captured.lifted.take(lifted)
+        return captured.replay, captured.lifted
+
+    def _weights(self, iteration: int) -> Weights:
+        config = self.config
+        noise = config.noise_scale * self._kept(iteration, config.noise_decay)
+        return Weights(
+            goal=config.goal_weight * self._kept(iteration, config.goal_decay),
+            noise=noise * self.model.card.latent_scale,
+            rate=config.action_rate * correction(iteration),
+        )
 
     def _kept(self, iteration: int, decay: float) -> float:
         """Factor of a weight that falls linearly inside each sync phase."""
         length = self.config.sync_every or self.config.iterations
         return 1.0 - decay * (iteration % length) / max(1, length - 1)
 
-    def _iterate(
-        self,
-        problem: Problem,
-        latents: Tensor,
-        actions: Tensor,
-        moments: tuple[Tensor, Tensor],
-        iteration: int,
-        random: torch.Generator,
-    ) -> Tensor:
-        """One lifted iteration, in place on ``latents[:, H:-1]``; gives the new actions."""
-        config, model = self.config, self.model
+    def _iterate(self, lifted: Lifted, weights: Weights, random: torch.Generator) -> None:
+        """One lifted iteration, in place."""
+        config, model, problem, actions = self.config, self.model, lifted.problem, lifted.actions
         restarts, horizon = actions.shape[:2]
-        context, blocks = windows(problem, latents, actions)
+        context, blocks = windows(problem, lifted.latents, actions)
         predicted, pullback = model.predict_with_vjp(context, blocks)
-        targets = latents[:, -horizon:]
+        targets = lifted.states
         cotangent = model.cost_gradient(predicted, targets.flatten(0, 1))
-        goal_gradient = model.cost_gradient(predicted, problem.goal)
-        goal_weight = config.goal_weight * self._kept(iteration, config.goal_decay)
-        cotangent.add_(goal_gradient, alpha=goal_weight)
+        cotangent.add_(model.cost_gradient(predicted, problem.goal).mul_(weights.goal))
         gradient = fold(pullback(cotangent), restarts, horizon)
         states = targets[:, :-1]
         states.lerp_(predicted.reshape(targets.shape)[:, :-1], config.state_rate)
-        sigma = config.noise_scale * self._kept(iteration, config.noise_decay)
-        if sigma:
+        if config.noise_scale:
             noise = torch.randn(states.shape, generator=random, device=states.device)
-            states.add_(noise, alpha=sigma * model.card.latent_scale)
-        rate = config.action_rate * problem.limits.half_range
-        adam_step(actions, gradient, moments, iteration, rate)
-        return problem.limits.project(actions, problem.previous_action)
+            states.add_(noise.mul_(weights.noise))
+        rate = problem.limits.half_range * weights.rate
+        adam_step(actions, gradient, lifted.moments, rate)
+        actions.copy_(problem.limits.project(actions, problem.previous_action))
 
-    def _sync(
-        self, problem: Problem, actions: Tensor, states: Tensor, random: torch.Generator
-    ) -> Tensor:
-        config = self.config
+    def _sync(self, lifted: Lifted, random: torch.Generator) -> Tensor:
+        config, problem, actions, states = (
+            self.config, lifted.problem, lifted.actions, lifted.states
+        )
         if config.sync_samples:
             return cem_sync(
                 self.model, problem, actions, states, random,

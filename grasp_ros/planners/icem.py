@@ -111,7 +111,7 @@ class Icem(Searcher):
         for iteration in self._pace.iterations(config.iterations, deadline):
             shape = (config.population(iteration), *mean.shape)
             noise = coloured_noise(shape, random, exponent=config.noise_exponent)
-            parts = [mean + deviation * noise.to(mean.dtype), kept]
+            parts = [mean + deviation * noise.to(mean), kept]
             if iteration == config.iterations - 1:
                 parts.append(mean.unsqueeze(0))
             samples = limits.project(torch.cat(parts), problem.previous_action)
@@ -139,8 +139,7 @@ def coloured_noise(
     """
     count, horizon, block, size = shape
     length = horizon * block
-    device = random.device
-    frequency = torch.fft.rfftfreq(length, device=device).clamp_min(1 / length)
+    frequency = torch.fft.rfftfreq(length).clamp_min(1 / length)
     scale = frequency ** (-exponent / 2)
     # A real signal has real coefficients at frequency 0 and, for an even length, at the highest;
     # the power that others have in two parts stands in one there.
@@ -148,7 +147,7 @@ def coloured_noise(
     has_phase[0] = 0
     if length % 2 == 0:
         has_phase[-1] = 0
-    real, imaginary = torch.randn((2, count, size, len(scale)), generator=random, device=device)
+    real, imaginary = torch.randn((2, count, size, len(scale)), generator=random)
     real = real * (2 - has_phase).sqrt()
     variance = (scale.square() * (2 + 2 * has_phase)).sum() / length**2
     spectrum = torch.complex(real, imaginary * has_phase) * scale

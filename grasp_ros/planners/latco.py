@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import ConfigError
-from grasp_ros.planners.adam import adam_step
+from grasp_ros.planners.adam import adam_step, correction
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.grasp import GraspConfig
 from grasp_ros.planners.rollout import plan_cost, rollout
@@ -127,8 +127,9 @@ class Latco(Refiner):
             violation, by_state, by_action = energy_gradient(
                 model, problem, states, actions, prices, config.running_weight
             )
-            adam_step(states, by_state, state_moments, iteration, config.state_rate * scale)
-            adam_step(actions, by_action, action_moments, iteration, action_rate)
+            factor = correction(iteration)
+            adam_step(states, by_state, state_moments, factor * config.state_rate * scale)
+            adam_step(actions, by_action, action_moments, factor * action_rate)
             actions = limits.project(actions, problem.previous_action)
             prices *= (violation / config.tolerance) ** config.price_rate
             prices.clamp_(*_PRICES)

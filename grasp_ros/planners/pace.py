@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import torch
+
 from grasp_ros.planners.base import Deadline
 
 T = TypeVar('T')
@@ -26,9 +28,14 @@ class Pace:
     the end (the rollout of the answer) cost at most of late, so that a busy machine is reckoned
     with, and what the dear work aside cost, and nothing else. While such a cost is not known, half
     of the time is kept for it.
+
+    :param device: where the work is done; where there is a deadline a GPU is waited for, since it
+        has only been told what to do when the host goes on
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._waits = False
         self.done = self.syncs = 0
         self.stopped = ''
         self._closings_sec: deque[float] = deque(maxlen=_REMEMBERED)
@@ -47,6 +54,7 @@ class Pace:
         self.stopped = 'deadline'
         self._has_time_aside = True
         left_sec = deadline.left_sec
+        self._waits = self._device.type == 'cuda' and math.isfinite(left_sec)
         self._unknown_sec = max(0.0, left_sec / 2) if math.isfinite(left_sec) else 0.0
         longest_sec = 0.0
         for iteration in range(limit):
@@ -55,11 +63,11 @@ class Pace:
                     return
             elif iteration and not deadline.allows(longest_sec + self._reserve_sec):
                 return
-            started_sec = deadline.now()
+            started_sec = self._now(deadline)
             self._aside_now_sec = 0.0
             yield iteration
             self.done += 1
-            own_sec = deadline.now() - started_sec - self._aside_now_sec
+            own_sec = self._now(deadline) - started_sec - self._aside_now_sec
             longest_sec = max(longest_sec, own_sec)
         self.stopped = 'iterations'
 
@@ -77,18 +85,23 @@ class Pace:
         if not self._has_time_aside or not self._fits_aside(deadline):
             self._has_time_aside = False
             return otherwise
-        started_sec = deadline.now()
+        started_sec = self._now(deadline)
         result = work()
-        self._aside_sec = self._aside_now_sec = deadline.now() - started_sec
+        self._aside_sec = self._aside_now_sec = self._now(deadline) - started_sec
         self.syncs += 1
         return result
 
     def close(self, deadline: Deadline, answer: Callable[[], T]) -> T:
         """Run the end of a solve and remember its cost."""
-        started_sec = deadline.now()
+        started_sec = self._now(deadline)
         result = answer()
-        self._closings_sec.append(deadline.now() - started_sec)
+        self._closings_sec.append(self._now(deadline) - started_sec)
         return result
+
+    def _now(self, deadline: Deadline) -> float:
+        if self._waits:
+            torch.cuda.current_stream(self._device).synchronize()
+        return deadline.now()
 
     @property
     def _reserve_sec(self) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import NotFiniteError
-from grasp_ros.planners.base import Branches, Plan, Problem, WarmStart
+from grasp_ros.planners.base import ActionLimits, Branches, Plan, Problem, WarmStart
 from grasp_ros.world_models.base import WorldModel
 
 
@@ -20,10 +20,18 @@ def rollout(model: WorldModel, problem: Problem, actions: Tensor) -> Tensor:
     :param actions: ``[N, T, k, A]``
     :return: ``[N, T, *latent]``, the latents s_1 … s_T
     """
+    return rollout_from(model, problem.context, problem.past_actions, actions)
+
+
+def rollout_from(
+    model: WorldModel, context: Tensor, past_actions: Tensor, actions: Tensor
+) -> Tensor:
+    """As :func:`rollout`, from the parts of a problem that it needs."""
     count = actions.shape[0]
-    context = problem.context.expand(count, *problem.context.shape)
-    past = problem.past_actions.expand(count, *problem.past_actions.shape)
-    return model.rollout(context, torch.cat((past, actions), dim=1))
+    past = past_actions.expand(count, *past_actions.shape)
+    return model.rollout(
+        context.expand(count, *context.shape), torch.cat((past, actions), dim=1)
+    )
 
 
 def plan_cost(model: WorldModel, goal: Tensor, latents: Tensor, running_weight: float) -> Tensor:
@@ -39,6 +47,32 @@ def plan_cost(model: WorldModel, goal: Tensor, latents: Tensor, running_weight: 
     count, horizon = latents.shape[:2]
     costs = model.cost(latents.flatten(0, 1), goal).reshape(count, horizon)
     return costs[:, -1] + running_weight * costs.mean(dim=1)
+
+
+def priced(
+    model: WorldModel,
+    actions: Tensor,
+    allowed: int,
+    context: Tensor,
+    past_actions: Tensor,
+    goal: Tensor,
+    previous_action: Tensor,
+    low: Tensor,
+    high: Tensor,
+    max_change: Tensor | None,
+    running_weight: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Plans within the limits, what they lead to, and what they cost.
+
+    :param actions: ``[N, T, k, A]``
+    :param allowed: how many of them, the first ones, keep the limits as they are
+    :return: actions; latents ``[N, T, *latent]``; costs ``[N]``
+    """
+    limits = ActionLimits(low, high, max_change)
+    others = limits.project(actions[allowed:], previous_action)
+    actions = torch.cat((actions[:allowed], others))
+    latents = rollout_from(model, context, past_actions, actions)
+    return actions, latents, plan_cost(model, goal, latents, running_weight)
 
 
 @torch.no_grad()
@@ -85,12 +119,12 @@ def best_plan(
     if warm_start is not None:
         others.append(warm_start.incumbent.unsqueeze(0))
         sources.append('incumbent')
-    fallbacks = problem.limits.project(torch.cat(others), problem.previous_action)
-    on_the_way = torch.stack(earlier) if earlier else actions[:0]
-    candidates = torch.cat((actions, on_the_way, fallbacks))
-    solved = restarts + len(on_the_way)
-    latents = rollout(model, problem, candidates)
-    costs = plan_cost(model, problem.goal, latents, running_weight)
+    solved = restarts + len(earlier)
+    candidates, latents, costs = model.run(
+        priced, torch.cat((actions, *(plan.unsqueeze(0) for plan in earlier), *others)), solved,
+        problem.context, problem.past_actions, problem.goal, problem.previous_action,
+        *problem.limits.tensors, running_weight,
+    )  # fmt: skip
     # On the host: a dozen numbers, and a cost that is not finite must never win.
     ranked = [cost if math.isfinite(cost) else math.inf for cost in costs.tolist()]
     best = min(range(len(ranked)), key=ranked.__getitem__)

@@ -10,9 +10,11 @@ from torch import Tensor
 KNOTS = 5
 
 
-def generator(device: torch.device, *, seed: int, tick: int) -> torch.Generator:
-    """Random numbers of one solve; the same ``(seed, tick)`` gives the same stream."""
-    source = torch.Generator(device=device)
+def restart(source: torch.Generator, *, seed: int, tick: int) -> torch.Generator:
+    """Random numbers of one solve; the same ``(seed, tick)`` gives the same stream.
+
+    Plans are drawn on the host, so that all devices draw the same ones.
+    """
     # The golden-ratio step keeps neighbouring (seed, tick) pairs from sharing a stream.
     source.manual_seed((seed * 0x9E3779B97F4A7C15 + tick) % (1 << 63))
     return source
@@ -28,7 +30,7 @@ def correlated_noise(like: Tensor, random: torch.Generator) -> Tensor:
     :return: the same shape
     """
     count, horizon, block, size = like.shape
-    values = torch.randn((count, size, KNOTS), generator=random, device=like.device)
+    values = torch.randn((count, size, KNOTS), generator=random).to(like.device)
     smooth = torch.nn.functional.interpolate(
         values, size=horizon * block, mode='linear', align_corners=True
     )

@@ -15,7 +15,7 @@ from grasp_ros.planners import search
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart
 from grasp_ros.planners.pace import Pace
 from grasp_ros.planners.rollout import best_plan
-from grasp_ros.planners.sampling import generator
+from grasp_ros.planners.sampling import restart
 from grasp_ros.planners.starts import Starts, starts
 from grasp_ros.world_models.base import WorldModel
 
@@ -30,7 +30,8 @@ class Solver:
     def __init__(self, model: WorldModel, config: Any) -> None:
         self.model = model
         self.config = config
-        self._pace = Pace()
+        self._pace = Pace(model.device)
+        self._source = torch.Generator()
 
     @property
     def horizon(self) -> int:
@@ -38,7 +39,7 @@ class Solver:
         return self.config.horizon
 
     def _random(self, problem: Problem) -> torch.Generator:
-        return generator(self.model.device, seed=self.config.seed, tick=problem.tick)
+        return restart(self._source, seed=self.config.seed, tick=problem.tick)
 
 
 class Refiner(Solver):

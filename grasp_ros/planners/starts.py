@@ -17,7 +17,7 @@ from torch import Tensor
 
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners.base import Problem, WarmStart, require
-from grasp_ros.planners.rollout import plan_cost, rollout
+from grasp_ros.planners.rollout import priced
 from grasp_ros.planners.sampling import correlated_noise
 from grasp_ros.world_models.base import WorldModel
 
@@ -105,7 +105,7 @@ def _noised_line(
     fraction = fraction.reshape(-1, *[1] * goal.dim()).to(goal.dtype)
     line = present + fraction * (goal - present)
     if deviation:
-        line += torch.randn(line.shape, generator=random, device=line.device).mul_(deviation)
+        line += torch.randn(line.shape, generator=random).mul_(deviation).to(line.device)
     return line
 
 
@@ -150,8 +150,9 @@ def draw_samples(
     spreads = centres.new_full((count, 1, 1, 1), spread)
     spreads[count - wide :] = WHOLE_RANGE
     noise = spreads * problem.limits.half_range * correlated_noise(centres, random)
-    actions = problem.limits.project(centres + noise, problem.previous_action)
-    rollouts = rollout(model, problem, actions)
-    costs = plan_cost(model, problem.goal, rollouts, running_weight)
+    actions, rollouts, costs = model.run(
+        priced, centres + noise, 0, problem.context, problem.past_actions, problem.goal,
+        problem.previous_action, *problem.limits.tensors, running_weight,
+    )  # fmt: skip
     order = torch.nan_to_num(costs, nan=math.inf).argsort()
     return Samples(actions[order], rollouts[order], costs[order])

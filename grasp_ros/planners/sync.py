@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from grasp_ros.planners.adam import adam_step
+from grasp_ros.planners.adam import adam_step, correction
 from grasp_ros.planners.base import Problem
 from grasp_ros.planners.descent import rollout_gradient
 from grasp_ros.planners.rollout import plan_cost, rollout
@@ -42,7 +42,7 @@ def gradient_sync(
     moments = (torch.zeros_like(actions), torch.zeros_like(actions))
     for step in range(steps):
         _, gradient = rollout_gradient(model, problem, actions, running_weight)
-        adam_step(actions, gradient, moments, step, rate * problem.limits.half_range)
+        adam_step(actions, gradient, moments, correction(step) * rate * problem.limits.half_range)
         actions = problem.limits.project(actions, problem.previous_action)
     return actions
 
@@ -75,8 +75,8 @@ def cem_sync(
     gaps = model.cost(latents.flatten(0, 1), states.flatten(0, 1)).view(restarts, horizon)
     deviation = gaps.sqrt().clamp(max=1.0)[:, None, :, None, None] * problem.limits.half_range
     drawn = actions.unsqueeze(1).repeat(1, samples, 1, 1, 1)
-    noise = torch.randn(drawn[:, 1:].shape, generator=random, device=actions.device)
-    drawn[:, 1:] += deviation * noise.to(actions.dtype)
+    noise = torch.randn(drawn[:, 1:].shape, generator=random)
+    drawn[:, 1:] += deviation * noise.to(actions)
     flat = problem.limits.project(drawn.flatten(0, 1), problem.previous_action)
     costs = plan_cost(model, problem.goal, rollout(model, problem, flat), running_weight)
     costs = torch.nan_to_num(costs, nan=math.inf).view(restarts, samples)

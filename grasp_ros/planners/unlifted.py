@@ -21,7 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from grasp_ros.planners.adam import adam_step
+from grasp_ros.planners.adam import adam_step, correction
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
 from grasp_ros.planners.grasp import GraspConfig
 from grasp_ros.planners.rollout import plan_cost, rollout
@@ -100,7 +100,7 @@ class Unlifted(Refiner):
         for iteration in self._pace.iterations(config.iterations, deadline):
             costs, gradient = self._one_step_gradient(problem, actions)
             best.offer(costs, actions)
-            adam_step(actions, gradient, moments, iteration, rate)
+            adam_step(actions, gradient, moments, correction(iteration) * rate)
             actions = problem.limits.project(actions, problem.previous_action)
             if config.sync_every and (iteration + 1) % config.sync_every == 0:
                 sync = partial(self._sync, problem, actions)

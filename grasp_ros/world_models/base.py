@@ -227,6 +227,8 @@ class Observation:
         if signal is None or tuple(signal.shape[1:]) != expected:
             given = None if signal is None else tuple(signal.shape)
             raise ObservationError(f'{name}: {given} given, the model needs [N, *{expected}]')
+        if signal.is_cuda and torch.cuda.is_current_stream_capturing():
+            return  # no number can be looked at then
         if not torch.isfinite(signal).all():
             raise ObservationError(f'{name} holds values that are not finite')
 
@@ -240,6 +242,8 @@ class WorldModel(Protocol):
     """
 
     card: ModelCard
+    may_capture: bool
+    """Whether planners may capture what they do with the model in CUDA graphs."""
 
     @property
     def device(self) -> torch.device:
@@ -298,6 +302,14 @@ class WorldModel(Protocol):
     def cost_gradient(self, latent: Tensor, goal: Tensor) -> Tensor:
         """Gradient of :meth:`cost` with respect to ``latent``, ``[N, *latent]``."""
 
+    def run(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """``function(model, *inputs)``, which may be launched on a GPU as one.
+
+        :param function: of a module, pure; gives a tensor or a tuple of them, and looks at no
+            number
+        :param inputs: tensors, and constants that can be hashed
+        """
+
     def project(self, latent: Tensor) -> Tensor:
         """Nearest latent that an encoder could give; the identity where no such set is known."""
 
@@ -318,6 +330,7 @@ class LatentModel(torch.nn.Module):
     :param weights: the w_i, non-negative, broadcastable to a latent; None = 1 everywhere
     """
 
+    may_capture = False
     _slope: Tensor
     _half_slope: Tensor
 
@@ -361,6 +374,9 @@ class LatentModel(torch.nn.Module):
         self, context: Tensor, actions: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         return _with_autograd(self.rollout, context, actions)
+
+    def run(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        return function(self, *inputs)
 
     def project(self, latent: Tensor) -> Tensor:
         return latent

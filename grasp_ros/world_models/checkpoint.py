@@ -21,8 +21,9 @@ from torch import Tensor
 
 from grasp_ros.errors import CardError, CheckpointError, ConfigError
 from grasp_ros.world_models import contract, factory
+from grasp_ros.world_models.accelerated import accelerate
 from grasp_ros.world_models.adapters import stable_worldmodel, torch_export
-from grasp_ros.world_models.base import LatentModel, ModelCard
+from grasp_ros.world_models.base import LatentModel, ModelCard, WorldModel
 from grasp_ros.world_models.jepa import Jepa
 
 CARD_FILE = 'card.json'
@@ -88,25 +89,33 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def load(model: str | Path, *, device: str | torch.device = 'cpu') -> LatentModel:
+def load(
+    model: str | Path,
+    *,
+    device: str | torch.device = 'cpu',
+    precision: str = 'float32',
+    cuda_graphs: bool = True,
+) -> WorldModel:
     """Build the model of that name, in evaluation mode, without gradients, and try it once.
 
     :param model: shipped name, folder or function
     :param device: ``cpu``, ``cuda``, ``cuda:1``, …
+    :param precision: and ``cuda_graphs``: :class:`~grasp_ros.world_models.accelerated.Accelerated`
     :raises CheckpointError: on a missing, truncated or misshapen file, an unknown architecture, or
         weights that are not finite
     :raises CardError: when the card is incomplete, or the model is not what the card says
-    :raises ConfigError: when there is no such device
+    :raises ConfigError: when there is no such device or precision
     :raises ModelError: when a user's function, or the model itself, fails
     """
     network = factory.call(str(model)) if factory.is_named(model) else _read(resolve(model))
-    return ready(network, source=model, device=device)
+    network = ready(network, source=model, device=device)
+    return accelerate(network, precision=precision, cuda_graphs=cuda_graphs)
 
 
 def ready(
     network: LatentModel, *, source: str | Path, device: str | torch.device = 'cpu'
 ) -> LatentModel:
-    """The end of :func:`load`: a model with its weights, looked at, put in place and tried.
+    """A model with its weights, looked at, put in place and tried.
 
     :param source: where it comes from, for errors
     """
