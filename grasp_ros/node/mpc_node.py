@@ -36,7 +36,6 @@ from grasp_ros.node.health import PARTS, Health, Level
 from grasp_ros.node.parameter_server import ParameterServer
 from grasp_ros.node.passage import Passage
 from grasp_ros.srv import SaveGoal
-from grasp_ros.world_models.captured import memory_bytes
 
 if TYPE_CHECKING:
     from grasp_ros.control.history import Frame
@@ -146,6 +145,8 @@ class MpcNode(LifecycleNode):
             return FAILURE
         seconds = time.monotonic() - started_sec
         card = self._controller.model.card
+        from grasp_ros.world_models.captured import memory_bytes
+
         device = self._controller.model.device
         values = {
             'name': card.name,

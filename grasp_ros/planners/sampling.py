@@ -30,8 +30,8 @@ def correlated_noise(like: Tensor, random: torch.Generator) -> Tensor:
     :return: the same shape
     """
     count, horizon, block, size = like.shape
-    values = torch.randn((count, size, KNOTS), generator=random).to(like.device)
+    values = torch.randn((count, size, KNOTS), generator=random)
     smooth = torch.nn.functional.interpolate(
         values, size=horizon * block, mode='linear', align_corners=True
     )
-    return smooth.transpose(1, 2).reshape(like.shape).to(like.dtype)
+    return smooth.transpose(1, 2).reshape(like.shape).to(like)

@@ -120,7 +120,7 @@ class Predictor(nn.Module):
         # and calling a module costs as much as one of them.
         linear, silu = torch.addmm, nn.functional.silu
         inward, hidden, outward = (
-            layer.weight.t() for layer in (self.from_latent, self.hidden, self.out)
+            _inputs_first(layer.weight) for layer in (self.from_latent, self.hidden, self.out)
         )
         hidden_bias, out_bias = self.hidden.bias, self.out.bias
         count, horizon, size = actions.shape
@@ -129,22 +129,25 @@ class Predictor(nn.Module):
         pushed = linear(self.from_latent.bias, flat, self.from_action.weight.t())
         pushed = pushed.view(horizon, count, -1)
         if static.shape[1]:
-            pushed = pushed + static.mm(inward[self._moving :])
+            pushed += static.mm(inward[self._moving :])
             inward = inward[: self._moving]
-        # What is added to each step whatever the hidden layers say.
-        added = [out_bias] * horizon
+        # What is added in each step whatever the hidden layers say is summed beforehand, and what
+        # they read of it is part of the push: a product less in the chain.
+        added = out_bias.expand(horizon, 1, -1)
         if self.straight is not None:
             straight = linear(out_bias, flat, self.straight.weight.t())
-            added = straight.view(horizon, count, -1).unbind(0)
+            added = straight.view(horizon, count, -1)
+        after = added.cumsum(dim=0)
+        pushed += (after - added) @ inward
         latents = []
-        for push, plain in zip(pushed.unbind(0), added, strict=True):
+        for push in pushed.unbind(0):
             first = linear(push, moving, inward)
             second = linear(hidden_bias, silu(first), hidden)
-            moving = moving + linear(plain, silu(second), outward)
+            moving = linear(moving, silu(second), outward)
             if tape is not None:
                 tape.append((first, second))
             latents.append(moving)
-        moved = torch.stack(latents, dim=1)
+        moved = torch.stack(latents, dim=1) + after.transpose(0, 1)
         if not static.shape[1]:
             return moved
         return torch.cat((moved, static.unsqueeze(1).expand(-1, horizon, -1)), dim=2)
@@ -197,6 +200,15 @@ class Predictor(nn.Module):
             return given
 
         return latents, pullback
+
+
+def _inputs_first(weight: Tensor) -> Tensor:
+    """A layer's weight as ``[inputs, outputs]``.
+
+    In that order in memory too on a GPU, whose products of few rows are up to four times as fast
+    then (66 rows, 16 to 256 entries: 10.3 and 2.7 us on an H200).
+    """
+    return weight.t().contiguous() if weight.is_cuda else weight.t()
 
 
 def with_velocity(places: Tensor, before: Tensor, gain: float) -> Tensor:
