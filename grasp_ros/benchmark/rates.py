@@ -10,7 +10,6 @@ nothing then, what they cost does. Needs no ROS.
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from grasp_ros import page
+from grasp_ros.benchmark.rates_table import BOUND, MEASURED, SCALED, markdown, sentence
 from grasp_ros.benchmark.roofline import Roofline, roofline, weight_bytes
 from grasp_ros.benchmark.sized import SIZES
 from grasp_ros.benchmark.sized import make as make_sized
@@ -57,12 +57,6 @@ CEM = (
     {'horizon': 5, 'samples': 64, 'elites': 8, 'iterations': 2},
     {'horizon': 5, 'samples': 300, 'elites': 30, 'iterations': 30},
 )
-COLUMNS = (
-    'model', 'planner', 'T', 'plans', 'iterations', 'encode, ms', 'image to action, ms',
-    'an iteration, ms', 'of the roofline', 'a tick, ms', 'ticks a second',
-)  # fmt: skip
-COLUMNS_GPU = ('kernels an iteration', 'of their launches', 'memory, GiB', 'from the CPU')
-MEASURED, SCALED, BOUND = '', '≈ ', '≥ '  # how a time was found
 
 
 @dataclass(frozen=True)
@@ -107,13 +101,11 @@ class Times:
     :param encode_sec: of one picture
     :param action_sec: from the picture to the action, encode included
     :param prepare_sec: between two pictures
-    :param kernels: that a tick launches on a GPU, copies among them
     """
 
     encode_sec: float
     action_sec: float
     prepare_sec: float
-    kernels: int = 0
 
     @property
     def tick_sec(self) -> float:
@@ -157,7 +149,6 @@ def measure(
     # GRASP reads the weights once more on the way back.
     read = weight_bytes(model) * (2 if case.is_ahead else 1)
     bound_sec = best.bound_sec(flops=flops, read=read)
-    kernels = 0.0
     if bound_sec > LONGEST_ITERATION_SEC:
         found, one_sec = BOUND, bound_sec
         encode_sec = _encode_sec(model)
@@ -165,7 +156,6 @@ def measure(
     else:
         one, two = (_timed(model, case, iterations=n) for n in (1, 2))
         one_sec = two.tick_sec - one.tick_sec
-        kernels = two.kernels - one.kernels
         if two.tick_sec + (count - 2) * one_sec > LONGEST_SEC:
             found, times = SCALED, two.longer(case, (count - 2) * one_sec)
         else:
@@ -178,6 +168,7 @@ def measure(
         'roofline': bound_sec / one_sec,
     }  # fmt: skip
     if model.device.type == 'cuda':
+        kernels = 0 if found == BOUND else _kernels(model, case)
         row |= {
             'kernels': kernels, 'launches': kernels / best.kernels / one_sec,
             'memory_gib': memory_bytes(model.device) / 2**30, 'from_cpu': None,
@@ -238,19 +229,21 @@ def _timed(model: WorldModel, case: Case, *, iterations: int) -> Times:
         times.append((tick.encode_sec, acted_sec - started_sec, _now(model) - acted_sec))
         if len(times) >= warm_up + TICKS and _now(model) - begun_sec > ENOUGH_SEC:
             break
-    kernels = 0
-    if model.device.type == 'cuda':
-        kernels = min(_kernels(controller, frame) for frame in islice(pictures, TICKS))
-    return Times(*map(float, np.median(times[warm_up:], axis=0)), kernels)
+    return Times(*map(float, np.median(times[warm_up:], axis=0)))
 
 
-def _kernels(controller: Controller, frame: Frame) -> int:
-    """What a tick launches on a GPU."""
-    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
-        controller.step(frame, now_sec=frame.stamp_sec)
-        controller.prepare()
-        torch.cuda.synchronize(controller.model.device)
-    return sum(event.device_type == DeviceType.CUDA for event in seen.events())
+def _kernels(model: WorldModel, case: Case) -> int:
+    """What an iteration launches on a GPU, copies among it."""
+    counts = []
+    for iterations in (1, 2):
+        planner = registry.make(case.planner, model, **{**case.settings, 'iterations': iterations})
+        problem = _problem(model)
+        for _ in range(3):  # the third is a replay
+            with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
+                planner.solve(problem, None, Deadline())
+                torch.cuda.synchronize(model.device)
+        counts.append(sum(event.device_type == DeviceType.CUDA for event in seen.events()))
+    return counts[1] - counts[0]
 
 
 def _now(model: WorldModel) -> float:
@@ -265,87 +258,27 @@ def _difference(model: WorldModel, reference: WorldModel, case: Case) -> float:
     The largest of all entries of all plans, without noise on the lifted states: that is drawn on
     the device.
     """
-    random = torch.Generator().manual_seed(0)
-    card = model.card
-    latents = torch.randn((card.history + 1, *card.latent_shape), generator=random)
-    latents *= card.latent_scale
     found = []
     for one in (reference, model):
         planner = registry.make(case.planner, one, **{**case.settings, 'noise_scale': 0.0})
-        still = torch.zeros(card.action_size, device=one.device)
-        there = latents.to(one.device)
-        problem = Problem(
-            context=there[:-1], goal=there[-1], limits=card_limits(one), previous_action=still,
-            safe_action=still, past_actions=torch.zeros(
-                (card.history - 1, card.action_block, card.action_size), device=one.device
-            ),
-        )  # fmt: skip
+        problem = _problem(one)
         for _ in range(1 if one is reference else 3):  # the third is a replay
             plan = planner.solve(problem, None, Deadline())
         found.append((plan.branches.actions / problem.limits.half_range).cpu())
     return float((found[0] - found[1]).abs().max())
 
 
-def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """A line of the table, as :data:`COLUMNS`, and :data:`COLUMNS_GPU` where it ran on one."""
-    found, is_bound = row['found'], row['found'] == BOUND
-    line = (
-        row['model'], row['planner'], str(row['horizon']), str(row['plans']),
-        str(row['iterations']), f'{row["encode_ms"]:.1f}',
-        f'{"" if row["planner"] == "grasp" else found}{row["action_ms"]:.1f}',
-        f'{BOUND if is_bound else ""}{row["iteration_ms"]:.3g}',
-        '–' if is_bound else f'{row["roofline"]:.0%}',
-        f'{found}{row["tick_ms"]:.3g}',
-        f'{"≤ " if is_bound else found}{1e3 / row["tick_ms"]:.3g}',
-    )  # fmt: skip
-    if 'kernels' not in row:
-        return line
-    apart = row['from_cpu']
-    return (
-        *line, '–' if is_bound else f'{row["kernels"]:.0f}',
-        '–' if is_bound else f'{row["launches"]:.0%}', f'{row["memory_gib"]:.1f}',
-        '–' if apart is None else f'{apart:.1e}',
-    )  # fmt: skip
-
-
-def _sentence(row: Mapping[str, Any]) -> str:
-    about = dict(zip(COLUMNS + COLUMNS_GPU, cells(row), strict=False))
-    text = (
-        f'{about["model"]}, {about["planner"]}, T = {about["T"]}, {about["plans"]} plans, '
-        f'{about["iterations"]} iterations: image to action {about["image to action, ms"]} ms, '
-        f'encode {about["encode, ms"]} of it; an iteration {about["an iteration, ms"]} ms, '
-        f'{about["of the roofline"]} of the roofline; a tick {about["a tick, ms"]} ms, '
-        f'{about["ticks a second"]} a second'
+def _problem(model: WorldModel) -> Problem:
+    """Between latents that mean nothing; the same on all devices."""
+    random, card = torch.Generator().manual_seed(0), model.card
+    latents = torch.randn((card.history + 1, *card.latent_shape), generator=random)
+    latents = (card.latent_scale * latents).to(model.device)
+    still = latents.new_zeros(card.action_size)
+    return Problem(
+        context=latents[:-1], goal=latents[-1], limits=card_limits(model), previous_action=still,
+        safe_action=still,
+        past_actions=latents.new_zeros((card.history - 1, card.action_block, card.action_size)),
     )
-    if 'kernels' in row:
-        text += (
-            f'; {about["kernels an iteration"]} kernels an iteration, '
-            f'{about["of their launches"]} of it their launches; {about["memory, GiB"]} GiB; '
-            f'from the CPU {about["from the CPU"]}'
-        )
-    return text
-
-
-def markdown(
-    rows: Sequence[Mapping[str, Any]], *, heading: str, best: Mapping[str, Roofline], sizes: str
-) -> str:
-    """The table as a part of a page.
-
-    :param heading: command, machine and versions
-    :param best: what the device does at best, for each precision
-    :param sizes: of the models, in words
-    """
-    columns = COLUMNS + (COLUMNS_GPU if 'kernels' in rows[0] else ())
-    at_best = ', '.join(f'{1e-9 * b.flops:.0f} GFLOP/s in {name}' for name, b in best.items())
-    one = next(iter(best.values()))
-    if math.isfinite(one.kernels):
-        at_best += f', {1e6 / one.kernels:.2f} µs from one kernel of a graph to the next'
-    lines = [
-        heading, '',
-        f'{sizes}. The device at best: {at_best}, {1e-9 * one.bytes:.0f} GB/s.', '',
-        '| ' + ' | '.join(columns) + ' |', '|' + '---|' * len(columns),
-    ]  # fmt: skip
-    return '\n'.join(lines + ['| ' + ' | '.join(cells(row)) + ' |' for row in rows])
 
 
 @click.command()
@@ -404,7 +337,7 @@ def command(
             with torch.no_grad():
                 row = measure(make, case, best[precision], reference=beside)
             rows.append({**row, 'model': f'{row["model"]}, {precision}'})
-            console.print(_sentence(rows[-1]), highlight=False)
+            console.print(sentence(rows[-1]), highlight=False)
     heading = page.heading(
         'grasp-ros rates '
         + ' '.join(
