@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from grasp_ros.world_models.base import ActionSpec, CameraSpec, LatentModel, ModelCard
+from grasp_ros.world_models import base
 
 # What the controller must know. Two model steps of history, five control steps in each of them.
-CARD = ModelCard(
+CARD = base.ModelCard(
     name='example',
     architecture={'type': 'example'},  # for the reader: this file builds the model
-    cameras={'front': CameraSpec(height=64, width=64)},
+    cameras={'front': base.CameraSpec(height=64, width=64)},
     actions=(  # in the order of the network's inputs; outside these bounds nothing is sent
-        ActionSpec('linear.x', 'm/s', -0.3, 0.3),
-        ActionSpec('linear.y', 'm/s', -0.3, 0.3),
+        base.ActionSpec('linear.x', 'm/s', -0.3, 0.3),
+        base.ActionSpec('linear.y', 'm/s', -0.3, 0.3),
     ),
     latent_shape=(16, 24),  # 16 patches, 24 numbers each
     model_step_sec=0.5,  # what one prediction spans
@@ -49,7 +49,7 @@ class YourNetwork(nn.Module):
         return self.norm(now + mixed + self.push(action).unsqueeze(1))
 
 
-class Example(LatentModel):
+class Example(base.LatentModel):
     """Pictures and actions in the card's units to what the network was trained on, and back."""
 
     def __init__(self) -> None:
@@ -65,6 +65,9 @@ class Example(LatentModel):
     def predict(self, context, actions):
         block = actions[:, -1].flatten(1) / 0.3  # [N, k A], as in training
         return self.network.step(context[:, -2], context[:, -1], block)
+
+    def project(self, latent):  # where the encoder's latents lie, if you know; else leave it out
+        return base.onto_layer_norm(latent, self.network.norm)
 
 
 def make(weights: str = '') -> Example:

@@ -13,6 +13,9 @@ from ticks import drive
 
 from grasp_ros.control.controller import TickStatus
 from grasp_ros.errors import CardError, CheckpointError, ConfigError, ModelError
+from grasp_ros.planners import registry
+from grasp_ros.planners.base import Deadline, Problem
+from grasp_ros.training.evaluate import card_limits
 from grasp_ros.world_models import checkpoint
 
 DOCS = Path(__file__).resolve().parent.parent / 'docs'
@@ -89,6 +92,28 @@ def test_every_planner_takes_tokens_history_and_blocks_wherever_they_lie(example
     for tick, same in zip(expected, drive(model, ticks=6, planner=planner), strict=True):
         assert tick.status in (TickStatus.SOLVED, TickStatus.IN_BLOCK)
         np.testing.assert_allclose(tick.action, same.action, atol=1e-4)
+
+
+def test_lifted_states_stay_where_the_encoder_could_have_put_them(example, monkeypatch):
+    torch.manual_seed(0)
+    model = checkpoint.load(EXAMPLE)
+    norm, project = model.network.norm, model.project
+    with torch.no_grad():  # one that does more than to divide
+        norm.weight.uniform_(0.5, 2.0)
+        norm.bias.normal_()
+    latents = norm(torch.randn(3, 16, 24))
+    assert torch.allclose(project(latents), latents, atol=1e-4)
+    still = torch.zeros(2)
+    problem = Problem(
+        context=latents[:2], past_actions=torch.zeros(1, 5, 2), goal=latents[2],
+        limits=card_limits(model), previous_action=still, safe_action=still,
+    )  # fmt: skip
+    planner = registry.make('grasp', model, horizon=5, iterations=3, noise_scale=0.3, samples=0)
+    states = planner.solve(problem, None, Deadline()).iterate_states[:-1]
+    assert torch.allclose(project(states), states, atol=1e-3)
+    monkeypatch.delattr(type(model), 'project')  # nor is that so by itself
+    states = planner.solve(problem, None, Deadline()).iterate_states[:-1]
+    assert not torch.allclose(project(states), states, atol=0.1)
 
 
 def test_arguments_reach_the_function(example, tmp_path):

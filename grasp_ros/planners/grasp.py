@@ -236,6 +236,8 @@ class Grasp(Refiner):
         if config.noise_scale:
             noise = torch.randn(states.shape, generator=random, device=states.device)
             states.add_(noise.mul_(weights.noise))
+        if model.has_manifold:
+            states.copy_(model.project(states.flatten(0, 1)).view_as(states))
         rate = problem.limits.half_range * weights.rate
         adam_step(actions, gradient, lifted.moments, rate)
         actions.copy_(problem.limits.project(actions, problem.previous_action))

@@ -310,8 +310,17 @@ class WorldModel(Protocol):
         :param inputs: tensors, and constants that can be hashed
         """
 
+    @property
+    def has_manifold(self) -> bool:
+        """Whether :meth:`project` is more than the identity."""
+
     def project(self, latent: Tensor) -> Tensor:
-        """Nearest latent that an encoder could give; the identity where no such set is known."""
+        """Nearest latent that an encoder could give; the identity where no such set is known.
+
+        GRASP brings its lifted states back with it, noise included.
+
+        :param latent: ``[N, *latent]``
+        """
 
     def position(self, latent: Tensor) -> Tensor | None:
         """Place in the plane, ``[N, 2]`` metres, by the card's probe; None without a probe.
@@ -378,11 +387,26 @@ class LatentModel(torch.nn.Module):
     def run(self, function: Callable[..., Any], *inputs: Any) -> Any:
         return function(self, *inputs)
 
+    @property
+    def has_manifold(self) -> bool:
+        return type(self).project is not LatentModel.project
+
     def project(self, latent: Tensor) -> Tensor:
         return latent
 
     def position(self, latent: Tensor) -> Tensor | None:
         return None
+
+
+def onto_layer_norm(latent: Tensor, norm: torch.nn.LayerNorm) -> Tensor:
+    """The latents that a layer norm could give, next to some: a :meth:`WorldModel.project`.
+
+    :param latent: ``[N, *latent]``, whose last entries the norm was taken over
+    :param norm: the encoder's last layer; its weights must not be zero
+    """
+    if norm.bias is not None:
+        latent = latent - norm.bias
+    return norm(latent if norm.weight is None else latent / norm.weight)
 
 
 def _with_autograd(
