@@ -11,8 +11,9 @@ which ends with :class:`JepaWm`::
 
 and named as ``python:module:make?clone=...``. It runs on the device that it was loaded on. The
 card has one camera, a latent of grid x grid tokens, and a history of at most upstream's
-``ctxt_window``. A predictor that takes proprioception has it as a part of every token; a pose that
-upstream integrates from the actions, outside the network, is not supported.
+``ctxt_window``. A predictor that takes proprioception has it as a part of every token. A pose
+that upstream integrates from the actions, outside the network, is one more token behind the
+patches, with zeros behind its numbers; it is integrated here as there (:func:`moved_pose`).
 
 Written against commit 6eafb148 (CC BY-NC 4.0, of which nothing is contained here).
 """
@@ -22,9 +23,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grasp_ros.world_models.base import LatentModel, ModelCard, Observation
+
+POSE = 7  # numbers of it: place, Euler angles, gripper
 
 
 class JepaWm(LatentModel):
@@ -59,15 +63,30 @@ class JepaWm(LatentModel):
         if world.use_proprio != bool(card.proprioception):
             raise ValueError('card and model do not agree on whether there is proprioception')
         inside = world.proprio_encoding == 'feature' and not world.proprio_encoder_inpred
-        if world.use_proprio and not (inside and model.proprio_mode == 'predict_proprio'):
-            raise ValueError('proprioception as a token of its own, or integrated from the '
-                             'actions outside the network, is not supported')
-        sensed = world.proprio_encoder.embed_dim if world.use_proprio else 0
+        predicted = inside and model.proprio_mode == 'predict_proprio'
+        is_pose = world.proprio_encoder_inpred and model.proprio_mode == 'compute_new_pose'
+        if world.use_proprio and not (predicted or is_pose):
+            raise ValueError('proprioception as a token of its own that the network predicts is '
+                             'not supported')
+        self._has_pose = bool(world.use_proprio and is_pose)
         tokens, width = card.latent_shape
+        if self._has_pose:
+            if (world.action_dim, len(card.proprioception)) != (POSE, POSE):
+                raise ValueError(f'a pose and its change are {POSE} numbers each: place, Euler '
+                                 'angles, gripper; one control step in a model step')
+            shape = (world.grid_size**2 + 1, width)
+            if card.latent_shape != shape or width < POSE:
+                raise ValueError(f'latent_shape must be {list(shape)}, the pose behind the '
+                                 f'patches, is {list(card.latent_shape)}')
+        sensed = world.proprio_encoder.embed_dim if world.use_proprio and predicted else 0
         pixels = width - sensed
         weights = torch.full((tokens, width), width / pixels)
         if sensed:
             weights[:, pixels:] = alpha * width / sensed
+        if self._has_pose:
+            weights[:-1] = tokens / (tokens - 1)
+            weights[-1] = 0.0
+            weights[-1, :POSE] = alpha * tokens * width / POSE
         super().__init__(card, weights=weights)
         self.network = model
         self._camera = next(iter(card.cameras))
@@ -82,14 +101,72 @@ class JepaWm(LatentModel):
         if not self.card.proprioception:
             return self.network.encode(seen)[:, 0].flatten(1, 3)
         latent = self.network.encode({'visual': seen, 'proprio': observation.proprioception})
-        return torch.cat((latent['visual'][:, 0].flatten(1, 3), latent['proprio'][:, 0]), dim=-1)
+        patches = latent['visual'][:, 0].flatten(1, 3)
+        if self._has_pose:
+            return _with_pose(patches, latent['proprio'][:, 0])
+        return torch.cat((patches, latent['proprio'][:, 0]), dim=-1)
 
     def predict(self, context: Tensor, actions: Tensor) -> Tensor:
         world = self.network.model
         grid = world.grid_size
         blocks = ((actions - self._action_mean) / self._action_std).flatten(2)
+        if self._has_pose:
+            seen = context[:, :, :-1].unflatten(2, (1, grid, grid))
+            pose = context[:, :, -1, :POSE]
+            after, _, _ = world.forward_pred(seen, world.encode_act(blocks), pose)
+            following = moved_pose(pose[:, -1], blocks[:, -1])
+            return _with_pose(after[:, -1].flatten(1, 3), following)
         seen = context[..., : self._pixels].unflatten(2, (1, grid, grid))
         sensed = context[..., self._pixels :] if self.card.proprioception else None
         after, _, felt = world.forward_pred(seen, world.encode_act(blocks), sensed)
         after = after[:, -1].flatten(1, 3)
         return after if felt is None else torch.cat((after, felt[:, -1]), dim=-1)
+
+    @property
+    def has_manifold(self) -> bool:
+        return bool(self.network.normalize_reps)
+
+    def project(self, latent: Tensor) -> Tensor:
+        """Patches as they come from the layer norm that upstream has behind its encoder."""
+        if not self.has_manifold:
+            return latent
+        patches = latent[:, :-1] if self._has_pose else latent
+        normed = F.layer_norm(patches[..., : self._pixels], (self._pixels,))
+        normed = torch.cat((normed, patches[..., self._pixels :]), dim=-1)
+        return torch.cat((normed, latent[:, -1:]), dim=1) if self._has_pose else normed
+
+
+def _with_pose(patches: Tensor, pose: Tensor) -> Tensor:
+    """The pose as a last token, zeros behind it, ``[N, patches + 1, D]``."""
+    token = F.pad(pose, (0, patches.shape[-1] - POSE))
+    return torch.cat((patches, token.unsqueeze(1)), dim=1)
+
+
+def moved_pose(pose: Tensor, change: Tensor) -> Tensor:
+    """A pose after a change of it: upstream's ``compute_new_pose``, differentiable.
+
+    Places add up, rotations are multiplied, the change from the left, and the gripper stays
+    between open and closed.
+
+    :param pose: ``[N, 7]``: x, y, z; Euler angles about the fixed axes x, y, z, rad; gripper
+    :param change: ``[N, 7]``, of the same
+    """
+    turn = _matrix(change[:, 3:6]) @ _matrix(pose[:, 3:6])
+    level = torch.hypot(turn[:, 2, 1], turn[:, 2, 2])
+    angles = torch.stack((
+        torch.atan2(turn[:, 2, 1], turn[:, 2, 2]), torch.atan2(-turn[:, 2, 0], level),
+        torch.atan2(turn[:, 1, 0], turn[:, 0, 0]),
+    ), dim=1)  # fmt: skip
+    gripper = (pose[:, 6:] + change[:, 6:]).clamp(0, 1)
+    return torch.cat((pose[:, :3] + change[:, :3], angles, gripper), dim=1)
+
+
+def _matrix(angles: Tensor) -> Tensor:
+    """Rotation matrices of Euler angles about fixed axes, ``[N, 3]`` to ``[N, 3, 3]``."""
+    (sx, sy, sz), (cx, cy, cz) = angles.sin().unbind(1), angles.cos().unbind(1)
+    rows = (
+        cy * cz, sx * sy * cz - cx * sz, cx * sy * cz + sx * sz,
+        cy * sz, sx * sy * sz + cx * cz, cx * sy * sz - sx * cz,
+        -sy, sx * cy, cx * cy,
+    )  # fmt: skip
+    return torch.stack(rows, dim=1).unflatten(1, (3, 3))
