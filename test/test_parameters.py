@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from grasp_ros.control.controller import ControllerConfig
 from grasp_ros.control.gate import GateConfig
-from grasp_ros.errors import ConfigError
+from grasp_ros.errors import ConfigError, ModelError
 from grasp_ros.node import parameters, tables
 from grasp_ros.planners.registry import PLANNERS, settings_of
 
@@ -264,3 +264,7 @@ class TestAgainstTheModel:
     def test_a_device_that_is_not_there_is_refused_by_name(self, settings):
         with pytest.raises(ConfigError, match='device "abacus"'):
             settings.build_controller(self.values(model__device='abacus'))
+
+    def test_a_model_that_cannot_be_run_in_half_precision_is_refused_with_the_cure(self, settings):
+        with pytest.raises(ModelError, match='two_rooms.*model.precision: float32'):
+            settings.build_controller(self.values(model__precision='bfloat16'))
