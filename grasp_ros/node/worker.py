@@ -387,7 +387,8 @@ class Worker:
         if wanted is present:
             return wanted
         if present is not None:
-            present.finish(self._end(Result.CANCELLED, 'cancelled by the client', present))
+            text = 'cancelled, by its client or by an empty goal_image'
+            present.finish(self._end(Result.CANCELLED, text, present))
         self._run = None
         self._controller.set_goal(None)
         if wanted is not None:
