@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from grasp_ros.control.gate import GateConfig
 from grasp_ros.errors import ConfigError, ModelError
 from grasp_ros.node import parameters, tables
 from grasp_ros.planners.registry import PLANNERS, settings_of
+from grasp_ros.world_models.jepa import Jepa
 
 ROOT = Path(__file__).resolve().parents[1]
 ALL = [parameter for table in tables.TABLES.values() for parameter in table]
@@ -260,6 +262,21 @@ class TestAgainstTheModel:
         controller = settings.build_controller(self.values())
         assert controller.goal is None
         assert controller.planner.horizon == self.values()['planner.horizon']
+
+    def test_a_planner_too_large_for_the_memory_is_refused_with_the_cures(
+        self, settings, monkeypatch
+    ):
+        whole = Jepa.rollout
+
+        def rollout(model, context, actions):
+            if len(context) > 200:
+                raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9 GiB\nMore')
+            return whole(model, context, actions)
+
+        monkeypatch.setattr(Jepa, 'rollout', rollout)
+        with pytest.raises(ModelError, match=r'memory of cpu: fewer planner.restarts.* 9 GiB\)$'):
+            settings.build_controller(self.values(planner__samples=201))
+        settings.build_controller(self.values(planner__samples=100))
 
     def test_a_device_that_is_not_there_is_refused_by_name(self, settings):
         with pytest.raises(ConfigError, match='device "abacus"'):

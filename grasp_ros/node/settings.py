@@ -166,7 +166,8 @@ def build_controller(
     """Load the model, make the planner and run both a few times, so that no tick is the first.
 
     :param clock: of the controller
-    :raises GraspError: when the model cannot be loaded, or the parameters do not fit it
+    :raises GraspError: when the model cannot be loaded, the parameters do not fit it, or both do
+        not fit into the device's memory
     """
     if values['model.threads']:
         torch.set_num_threads(values['model.threads'])
@@ -185,7 +186,14 @@ def build_controller(
         config=settings.controller,
         clock=clock,
     )
-    _warm_up(controller)
+    try:
+        _warm_up(controller)
+    except torch.cuda.OutOfMemoryError as error:
+        raise ModelError(
+            f'model {card.name} and planner {settings.planner_name} do not fit into the memory of '
+            f'{model.device}: fewer planner.restarts or planner.samples, a shorter '
+            f'planner.horizon, or model.precision: bfloat16 ({str(error).splitlines()[0]})'
+        ) from error
     # What is alive now stays: the collector need not look through torch in the middle of a tick.
     gc.collect()
     gc.freeze()
