@@ -16,7 +16,7 @@ from grasp_ros.planners.base import Deadline, Problem
 from grasp_ros.training.evaluate import card_limits
 from grasp_ros.world_models import checkpoint, contract
 from grasp_ros.world_models.accelerated import Accelerated, accelerate
-from grasp_ros.world_models.captured import Captured
+from grasp_ros.world_models.captured import Captured, Graphs
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 GPU = torch.device('cuda')
@@ -82,10 +82,21 @@ def test_a_model_that_cannot_be_run_so_is_refused_with_the_parameter():
         checkpoint.load('two_rooms', precision='float16')
 
 
-def test_a_captured_function_on_the_cpu_is_the_function():
-    captured = Captured(lambda left, right: left + right)
-    left = torch.ones(3, 2)
-    assert all(torch.equal(captured(left, left), left + left) for _ in range(3))
+def test_a_place_is_known_in_half_precision_too():
+    class WithProbe(SizedModel):
+        def __init__(self):
+            super().__init__(PATCHES)
+            self.probe = torch.nn.Linear(8, 2)
+
+        def position(self, latent):
+            return self.probe(latent.mean(dim=1))
+
+    model = accelerate(WithProbe().eval().requires_grad_(False), precision='bfloat16',
+                       cuda_graphs=True)
+    place = model.position(latents(model, 3))
+    assert place.shape == (3, 2) and place.dtype == torch.float32
+    assert accelerate(sized(), precision='bfloat16', cuda_graphs=True).position(
+        latents(sized(), 1)) is None
 
 
 @needs_gpu
@@ -109,7 +120,7 @@ def test_graphs_give_what_calls_give(make):
 
 @needs_gpu
 def test_what_was_given_before_stays_as_it_was():
-    captured = Captured(lambda values: values * 2)
+    captured = Captured(lambda values: values * 2, Graphs(GPU))
     ones = torch.ones(3, device=GPU)
     first, second, third = (captured(n * ones) for n in (1, 2, 3))
     assert [float(t[0]) for t in (first, second, third)] == [2, 4, 6]
@@ -170,6 +181,20 @@ def test_a_model_that_asks_the_device_for_a_number_is_refused_with_the_parameter
     with pytest.raises(ModelError, match='model.cuda_graphs: false'):
         accelerate(model, precision='float32', cuda_graphs=True)
     assert torch.isfinite(model.encode(contract.black(model.card, 1, GPU))).all()
+
+
+@needs_gpu
+def test_a_cost_that_asks_is_found_when_plans_are_ranked():
+    class Asking(SizedModel):
+        def cost(self, latent, goal):
+            return super().cost(latent, goal) * (1.0 if latent.max().item() < 1e9 else 2.0)
+
+    model = accelerate(Asking(PATCHES).to(GPU).eval().requires_grad_(False),
+                       precision='float32', cuda_graphs=True)
+    planner = registry.make('grasp', model, horizon=3)
+    with pytest.raises(ModelError, match='model.cuda_graphs: false'):
+        for _ in range(2):
+            planner.solve(problem_of(model), None, Deadline())
 
 
 @needs_gpu

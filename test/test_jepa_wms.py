@@ -266,3 +266,6 @@ def test_a_pose_moves_as_rotations_do():
     torch.testing.assert_close(after[:, :3], pose[:, :3] + change[:, :3])
     assert ((after[:, 6] >= 0) & (after[:, 6] <= 1)).all()
     assert torch.isfinite(torch.autograd.grad(after.sum(), change)[0]).all()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        rough = moved_pose(pose.float(), change.detach().float())
+    torch.testing.assert_close(rough, after.detach().float(), atol=1e-5, rtol=1e-5)

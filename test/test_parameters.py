@@ -3,6 +3,8 @@
 """One table of parameters: what it says is what the file, the README and the planners say."""
 
 import math
+import weakref
+from collections import Counter
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -263,6 +265,28 @@ class TestAgainstTheModel:
         assert controller.goal is None
         assert controller.planner.horizon == self.values()['planner.horizon']
 
+    def test_all_that_a_tick_does_was_done_twice_before_the_first(self, settings, monkeypatch):
+        """The second time is when a GPU captures, and that takes long."""
+        seen = Counter()
+        whole = Jepa.run
+
+        def run(model, function, *inputs):
+            shapes = tuple(getattr(value, 'shape', value) for value in inputs)
+            seen[function.__name__, shapes] += 1
+            return whole(model, function, *inputs)
+
+        monkeypatch.setattr(Jepa, 'run', run)
+        settings.build_controller(self.values(planner__iterations=2))
+        names = {name for name, _ in seen}
+        assert names >= {'priced', '_linearised', '_corrected', '_apart'}
+        rare = {name for name in names if max(n for (f, _), n in seen.items() if f == name) < 2}
+        assert rare <= {'_newton'}
+
+    def test_a_controller_before_is_let_go(self, settings):
+        first = weakref.ref(settings.build_controller(self.values()).model)
+        settings.build_controller(self.values())
+        assert first() is None
+
     def test_a_planner_too_large_for_the_memory_is_refused_with_the_cures(
         self, settings, monkeypatch
     ):
@@ -270,7 +294,7 @@ class TestAgainstTheModel:
 
         def rollout(model, context, actions):
             if len(context) > 200:
-                raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9 GiB\nMore')
+                raise torch.cuda.OutOfMemoryError('CUDA out of memory: wanted 9 GiB\nMore')
             return whole(model, context, actions)
 
         monkeypatch.setattr(Jepa, 'rollout', rollout)

@@ -68,7 +68,7 @@ def test_a_tick_is_driven_and_one_that_would_take_too_long_is_bounded(model, mon
     row = measure(lambda: model, GRASP, FAST)
     assert row['found'] == MEASURED
     assert 0 < row['encode_ms'] < row['action_ms'] < row['tick_ms']
-    assert row['roofline'] < 1
+    assert row['roofline'] is None or 0 < row['roofline'] < 1
 
     slow = Roofline(flops=GRASP.flops(model) / 30.0, bytes=1e12)
     row = measure(lambda: model, GRASP, slow)

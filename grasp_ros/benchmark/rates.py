@@ -9,6 +9,7 @@ nothing then, what they cost does. Needs no ROS.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -143,6 +144,7 @@ def measure(
     """
     model = make()
     if model.device.type == 'cuda':
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(model.device)
     flops, count = case.flops(model), case.settings['iterations']
@@ -165,17 +167,22 @@ def measure(
         'model': model.card.name, 'planner': case.planner, **case.settings, 'plans': case.plans,
         'found': found, 'encode_ms': 1e3 * times.encode_sec, 'action_ms': 1e3 * times.action_sec,
         'iteration_ms': 1e3 * one_sec, 'tick_ms': 1e3 * times.tick_sec,
-        'roofline': bound_sec / one_sec,
+        'roofline': _share(bound_sec, one_sec),
     }  # fmt: skip
     if model.device.type == 'cuda':
         kernels = 0 if found == BOUND else _kernels(model, case)
         row |= {
-            'kernels': kernels, 'launches': kernels / best.kernels / one_sec,
+            'kernels': kernels, 'launches': _share(kernels / best.kernels, one_sec),
             'memory_gib': memory_bytes(model.device) / 2**30, 'from_cpu': None,
         }  # fmt: skip
         if reference is not None and case.is_ahead and found == MEASURED:
             row['from_cpu'] = _difference(model, reference, case)
     return row
+
+
+def _share(bound_sec: float, one_sec: float) -> float | None:
+    """None where an iteration drowned in what the rest of a tick varies by."""
+    return bound_sec / one_sec if one_sec > bound_sec else None
 
 
 def _pictures(model: WorldModel) -> Iterator[Frame]:
@@ -321,18 +328,21 @@ def command(
     for name, precision in product(names, precisions):
         try:
             make = partial(_load, name, place, precision, cuda_graphs=cuda_graphs)
-            model = make()
-            reference = None
+            model, reference = make(), None
             if place.type == 'cuda' and precision == 'float32':
                 reference = _load(name, torch.device('cpu'), precision, cuda_graphs=False)
         except GraspError as error:
             raise click.ClickException(str(error)) from error
         count = 1e-6 * sum(parameter.numel() for parameter in model.parameters())
+        wanted = [
+            (case, case.flops(model)) for case in cases(horizons, restarts)
+            if with_cem or case.is_ahead
+        ]  # fmt: skip
+        del model  # or its memory counts twice
         sizes.append(f'{name}: {count:.2f} M parameters, {precision}')
-        wanted = [case for case in cases(horizons, restarts) if with_cem or case.is_ahead]
-        for case in track(wanted, description=sizes[-1], console=console, transient=True):
+        for case, flops in track(wanted, description=sizes[-1], console=console, transient=True):
             beside = reference
-            if case.flops(model) * case.settings['iterations'] > MOST_FLOPS_OF_CPU:
+            if flops * case.settings['iterations'] > MOST_FLOPS_OF_CPU:
                 beside = None
             with torch.no_grad():
                 row = measure(make, case, best[precision], reference=beside)

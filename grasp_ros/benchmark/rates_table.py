@@ -25,8 +25,9 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         row['model'], row['planner'], str(row['horizon']), str(row['plans']),
         str(row['iterations']), f'{row["encode_ms"]:.1f}',
         f'{"" if row["planner"] == "grasp" else found}{row["action_ms"]:.1f}',
-        f'{BOUND if is_bound else ""}{row["iteration_ms"]:.3g}',
-        '–' if is_bound else f'{row["roofline"]:.0%}',
+        '–' if row['roofline'] is None and not is_bound
+        else f'{BOUND if is_bound else ""}{row["iteration_ms"]:.3g}',
+        '–' if is_bound else _percent(row['roofline']),
         f'{found}{row["tick_ms"]:.3g}',
         f'{"≤ " if is_bound else found}{1e3 / row["tick_ms"]:.3g}',
     )  # fmt: skip
@@ -35,9 +36,13 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     apart = row['from_cpu']
     return (
         *line, '–' if is_bound else f'{row["kernels"]:.0f}',
-        '–' if is_bound else f'{row["launches"]:.0%}', f'{row["memory_gib"]:.1f}',
+        '–' if is_bound else _percent(row['launches']), f'{row["memory_gib"]:.1f}',
         '–' if apart is None else f'{apart:.1e}',
     )  # fmt: skip
+
+
+def _percent(share: float | None) -> str:
+    return '–' if share is None else f'{share:.0%}'
 
 
 def sentence(row: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from grasp_ros.world_models.accelerated import PRECISIONS
 from grasp_ros.world_models.base import WorldModel
-from grasp_ros.world_models.captured import Graph
+from grasp_ros.world_models.captured import Graphs
 
 CHAIN = 1000  # kernels, one after the other, to find how fast they follow
 
@@ -63,7 +63,7 @@ def roofline(device: torch.device, precision: str = 'float32') -> Roofline:
     kernels = math.inf
     if device.type == 'cuda':
         number = torch.zeros(1, device=device)
-        chain = Graph(lambda: [number.add_(1) for _ in range(CHAIN)], device=device)
+        chain = Graphs(device).capture(lambda: [number.add_(1) for _ in range(CHAIN)])
         kernels = CHAIN / best_sec(chain.replay)
     return Roofline(
         flops=2.0 * side**3 / best_sec(lambda: left @ right),

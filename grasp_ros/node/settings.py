@@ -169,6 +169,8 @@ def build_controller(
     :raises GraspError: when the model cannot be loaded, the parameters do not fit it, or both do
         not fit into the device's memory
     """
+    gc.unfreeze()  # of a controller before, whose model may be gone
+    gc.collect()
     if values['model.threads']:
         torch.set_num_threads(values['model.threads'])
     model = checkpoint.load(
@@ -214,16 +216,20 @@ def _warm_up(controller: Controller) -> None:
     """Encode, solve, prepare and correct, whichever the schedule: it may change later."""
     config, card = controller.config, controller.model.card
     controller.config = replace(
-        config, schedule='ahead', feedback_updates=1, unforeseen_frames=0, frozen_frames=0
-    )
-    now_sec = time.monotonic()
-    controller.set_goal(controller.encode_goal(black_frame(card, now_sec)))
-    for n in range(_WARM_UP_TICKS * card.action_block):
-        stamp_sec = now_sec + n * card.control_period_sec
-        tick = controller.step(black_frame(card, stamp_sec), now_sec=stamp_sec)
-        controller.prepare(budget_sec=config.deadline_sec)
-    if tick.status not in (TickStatus.SOLVED, TickStatus.IN_BLOCK):
-        raise ModelError(f'a first solve with model {card.name} failed: {tick.detail}')
+        config, schedule='ahead', feedback_updates=1, unforeseen_frames=0, frozen_frames=0,
+        drop_innovation=0.0,
+    )  # fmt: skip
+    # Twice from a cold start: on a GPU what is done again is captured.
+    for _ in range(2):
+        now_sec = time.monotonic()
+        controller.reset()
+        controller.set_goal(controller.encode_goal(black_frame(card, now_sec)))
+        for n in range(_WARM_UP_TICKS * card.action_block):
+            stamp_sec = now_sec + n * card.control_period_sec
+            tick = controller.step(black_frame(card, stamp_sec), now_sec=stamp_sec)
+            controller.prepare(budget_sec=config.deadline_sec)
+        if tick.status not in (TickStatus.SOLVED, TickStatus.IN_BLOCK):
+            raise ModelError(f'a first solve with model {card.name} failed: {tick.detail}')
     controller.config = config
     controller.set_goal(None)
     controller.reset()

@@ -179,7 +179,7 @@ def _beyond(model: WorldModel, branches: Branches, problem: Problem) -> Tensor:
     active = outward.nonzero()
     if not len(active):
         return outward
-    if model.may_capture:
+    if model.graphs is not None:
         active = _filled_up(active, outward.numel())
     return model.run(
         _newton, outward, active, branches.actions, branches.costs, problem.context,

@@ -194,15 +194,16 @@ class Grasp(Refiner):
         def call_by_call(iteration: int) -> None:
             self._iterate(lifted, self._weights(iteration), random)
 
-        if not self.model.may_capture:
+        graphs = self.model.graphs
+        if graphs is None:
             return call_by_call, lifted
         shapes, captured = lifted.shapes, self._captured
         if captured is None or captured.lifted.shapes != shapes:
-            if self._seen != shapes:
+            if self._seen != shapes or graphs.is_full:
                 self._seen = shapes
                 return call_by_call, lifted
             weights = [self._weights(n) for n in range(self.config.iterations)]
-            captured = CapturedIteration(self._iterate, lifted, random, weights)
+            captured = CapturedIteration(self._iterate, lifted, random, weights, graphs)
             self._captured = captured
         captured.lifted.take(lifted)
         return captured.replay, captured.lifted
@@ -236,7 +237,7 @@ class Grasp(Refiner):
         if config.noise_scale:
             noise = torch.randn(states.shape, generator=random, device=states.device)
             states.add_(noise.mul_(weights.noise))
-        if model.has_manifold:
+        if model.has_manifold and states.numel():
             states.copy_(model.project(states.flatten(0, 1)).view_as(states))
         rate = problem.limits.half_range * weights.rate
         adam_step(actions, gradient, lifted.moments, rate)

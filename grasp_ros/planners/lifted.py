@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from grasp_ros.planners.base import ActionLimits, Problem
-from grasp_ros.world_models.captured import Graph
+from grasp_ros.world_models.captured import Graphs
 
 
 class Weights(NamedTuple):
@@ -101,6 +101,7 @@ class CapturedIteration:
     :param lifted: whose shapes it is captured for; it is not changed
     :param random: the planner's own source of random numbers, the same in every solve
     :param weights: of all iterations
+    :param graphs: of the model
     """
 
     def __init__(
@@ -109,16 +110,16 @@ class CapturedIteration:
         lifted: Lifted,
         random: torch.Generator,
         weights: Sequence[Weights],
+        graphs: Graphs,
     ) -> None:
         self.lifted = lifted.copy()
         # All of them are there beforehand: to hand one over would wait for what is under way.
         self._weights = lifted.actions.new_tensor(weights)
         self._present = self._weights[0].clone()
         present = Weights(*self._present.unbind())
-        self._graph = Graph(
-            lambda: iterate(self.lifted, present, random),
-            device=lifted.actions.device, generator=random,
-        )  # fmt: skip
+        self._graph = graphs.capture(
+            lambda: iterate(self.lifted, present, random), generator=random
+        )
 
     def replay(self, iteration: int) -> None:
         """One iteration on :attr:`lifted`."""

@@ -98,6 +98,10 @@ class Pace:
         self._closings_sec.append(self._now(deadline) - started_sec)
         return result
 
+    def forget_close(self) -> None:
+        """Do not expect what the last end cost to be its cost again."""
+        self._closings_sec.pop()
+
     def _now(self, deadline: Deadline) -> float:
         if self._waits:
             torch.cuda.current_stream(self._device).synchronize()

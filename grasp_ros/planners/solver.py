@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,15 @@ class Solver:
     def horizon(self) -> int:
         """T, model steps."""
         return self.config.horizon
+
+    def _close(self, deadline: Deadline, answer: Callable[[], Plan]) -> Plan:
+        """The end of a solve, timed, but for one in which something was captured."""
+        graphs = self.model.graphs
+        before = 0 if graphs is None else len(graphs)
+        plan = self._pace.close(deadline, answer)
+        if graphs is not None and len(graphs) > before:
+            self._pace.forget_close()
+        return plan
 
     def _random(self, problem: Problem) -> torch.Generator:
         return restart(self._source, seed=self.config.seed, tick=problem.tick)
@@ -74,7 +83,7 @@ class Refiner(Solver):
         earlier: Sequence[Tensor],
     ) -> Plan:
         """The end of a solve: :func:`~grasp_ros.planners.rollout.best_plan`, timed."""
-        plan = self._pace.close(
+        plan = self._close(
             deadline,
             lambda: best_plan(
                 self.model, problem, actions, states, warm_start, earlier=list(earlier),
@@ -97,7 +106,7 @@ class Searcher(Solver):
         best: search.BestSoFar | None,
     ) -> Plan:
         """The end of a solve: :func:`~grasp_ros.planners.search.answer`, timed."""
-        return self._pace.close(
+        return self._close(
             deadline,
             lambda: search.answer(
                 self.model, problem, warm_start, mean, best,

@@ -79,7 +79,8 @@ def starts(
     first = still if warm_start is None else warm_start.actions
     actions = problem.limits.project(first.unsqueeze(0), problem.previous_action)
     if warm_start is None or warm_start.states is None:
-        states = _noised_line(problem, random, horizon, line_noise).unsqueeze(0)
+        line = _noised_line(problem, random, horizon, line_noise)
+        states = (model.project(line) if model.has_manifold else line).unsqueeze(0)
     else:
         states = warm_start.states.unsqueeze(0)
     best_sample = actions[:0]

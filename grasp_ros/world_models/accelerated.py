@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from grasp_ros.errors import ConfigError, GraspError, ModelError
 from grasp_ros.world_models import contract
 from grasp_ros.world_models.base import LatentModel, Observation, WorldModel
-from grasp_ros.world_models.captured import Captured
+from grasp_ros.world_models.captured import Captured, Graphs
 
 PRECISIONS = {'float32': None, 'bfloat16': torch.bfloat16}
 
@@ -40,19 +40,20 @@ class Accelerated:
             raise ConfigError(f'precision "{precision}": choose one of {", ".join(PRECISIONS)}')
         self._model = model
         self._dtype = PRECISIONS[precision]
-        self.may_capture = cuda_graphs and model.device.type == 'cuda'
+        is_on = cuda_graphs and model.device.type == 'cuda'
+        self.graphs = Graphs(model.device) if is_on else None
         if self._dtype is not None:
             for module in model.modules():
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
                     module.to(self._dtype)
-        wrap: Callable = Captured if self.may_capture else _as_it_is
-        self._wrap = wrap
         self._run: dict[Callable, Callable] = {}
-        self._predict = wrap(self._whole(model.predict))
-        self._rollout = wrap(self._whole(model.rollout))
-        self._encode = wrap(self._whole(self._encode_parts))
+        self._predict = self._captured(self._whole(model.predict))
+        self._rollout = self._captured(self._whole(model.rollout))
+        self._encode = self._captured(self._whole(self._encode_parts))
 
     def __getattr__(self, name: str) -> Any:
+        if name == '_model':  # not there yet: a copy is being made
+            raise AttributeError(name)
         return getattr(self._model, name)
 
     def encode(self, observation: Observation) -> Tensor:
@@ -68,7 +69,7 @@ class Accelerated:
     def run(self, function: Callable[..., Any], *inputs: Any) -> Any:
         """As :meth:`~grasp_ros.world_models.base.WorldModel.run`."""
         if function not in self._run:
-            self._run[function] = self._wrap(partial(function, self))
+            self._run[function] = self._captured(partial(function, self))
         return self._run[function](*inputs)
 
     def predict(self, context: Tensor, actions: Tensor) -> Tensor:
@@ -90,6 +91,15 @@ class Accelerated:
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """As :meth:`~grasp_ros.world_models.base.WorldModel.rollout_with_vjp`."""
         return self._with_vjp(self._model.rollout_with_vjp, context, actions)
+
+    def position(self, latent: Tensor) -> Tensor | None:
+        """As :meth:`~grasp_ros.world_models.base.WorldModel.position`."""
+        with self._precision():
+            place = self._model.position(latent)
+        return None if place is None else place.float()
+
+    def _captured(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function if self.graphs is None else Captured(function, self.graphs)
 
     def _with_vjp(
         self, function: Callable, context: Tensor, actions: Tensor
@@ -119,7 +129,9 @@ class Accelerated:
         return whole
 
     def _precision(self) -> Any:
-        return torch.autocast(self.device.type, dtype=self._dtype)
+        return torch.autocast(
+            self.device.type, dtype=self._dtype, enabled=self._dtype is not None
+        )
 
 
 def accelerate(model: LatentModel, *, precision: str, cuda_graphs: bool) -> WorldModel:
@@ -130,18 +142,13 @@ def accelerate(model: LatentModel, *, precision: str, cuda_graphs: bool) -> Worl
     :raises ModelError: when the model cannot be run so, with the parameters that turn it off
     """
     fast = Accelerated(model, precision=precision, cuda_graphs=cuda_graphs)
-    if precision == 'float32' and not fast.may_capture:
+    if precision == 'float32' and fast.graphs is None:
         return model
     try:
         for _ in range(2):  # what is captured is captured when it is called again
             contract.check(fast)
     except GraspError as error:
-        turned_off = {'model.precision: float32': precision != 'float32',
-                      'model.cuda_graphs: false': fast.may_capture}
-        cure = ' or '.join(setting for setting, is_on in turned_off.items() if is_on)
-        raise ModelError(f'{error}; without that: {cure}') from error
+        if precision == 'float32':
+            raise
+        raise ModelError(f'{error}; without that: model.precision: float32') from error
     return fast
-
-
-def _as_it_is(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return function

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import CardError, ObservationError
+from grasp_ros.world_models.captured import Graphs
 
 CARD_FORMAT = 1
 
@@ -242,8 +243,8 @@ class WorldModel(Protocol):
     """
 
     card: ModelCard
-    may_capture: bool
-    """Whether planners may capture what they do with the model in CUDA graphs."""
+    graphs: Graphs | None
+    """Where planners may capture what they do with the model; None where they may not."""
 
     @property
     def device(self) -> torch.device:
@@ -339,7 +340,7 @@ class LatentModel(torch.nn.Module):
     :param weights: the w_i, non-negative, broadcastable to a latent; None = 1 everywhere
     """
 
-    may_capture = False
+    graphs = None
     _slope: Tensor
     _half_slope: Tensor
 

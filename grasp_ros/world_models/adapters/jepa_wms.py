@@ -151,7 +151,9 @@ def moved_pose(pose: Tensor, change: Tensor) -> Tensor:
     :param pose: ``[N, 7]``: x, y, z; Euler angles about the fixed axes x, y, z, rad; gripper
     :param change: ``[N, 7]``, of the same
     """
-    turn = _matrix(change[:, 3:6]) @ _matrix(pose[:, 3:6])
+    # Not as a product of matrices, which half precision would take half the digits of.
+    left, right = _matrix(change[:, 3:6]), _matrix(pose[:, 3:6])
+    turn = (left.unsqueeze(-1) * right.unsqueeze(-3)).sum(dim=-2)
     level = torch.hypot(turn[:, 2, 1], turn[:, 2, 2])
     angles = torch.stack((
         torch.atan2(turn[:, 2, 1], turn[:, 2, 2]), torch.atan2(-turn[:, 2, 0], level),
