@@ -28,6 +28,7 @@ class TrainingConfig:
     :param metric_unit: model steps to go that a distance of 1 between two phi stands for
     :param predictor_width: of the predictors' hidden layers
     :param probe_width: of the probes' hidden layers; 0 for none, where nobody knows the place
+    :param probe_points: points that they read: 1, the robot's place; 3, of the block two as well
     :param encoder_steps: of the joint stage
     :param encoder_batch: windows in a batch of the joint stage
     :param encoder_layouts: layouts that they come from, as many from each; 0: from anywhere
@@ -62,6 +63,7 @@ class TrainingConfig:
     metric_unit: float = 4.0
     predictor_width: int = 256
     probe_width: int = 128
+    probe_points: int = 1
     encoder_steps: int = 5000
     encoder_batch: int = 64
     encoder_layouts: int = 0
@@ -110,6 +112,7 @@ TASKS: dict[str, dict[str, Any]] = {
     'two_rooms': {'views_steps': 6000},
     'inertial_two_rooms': _WITH_INERTIA,
     'point_maze': _WITH_INERTIA,
+    'push_t': {'plain_size': 24, 'probe_points': 3},
     'staggered_walls': _WITH_LAYOUTS,
     'random_door': _WITH_LAYOUTS,
 }

@@ -69,6 +69,7 @@ RECIPES = {
     'inertial_two_rooms': Recipe(models={'inertial_two_rooms': 'metric'},
                                  stages=_with_metric),
     'point_maze': Recipe(models={'point_maze': 'metric'}, stages=_with_metric),
+    'push_t': Recipe(models={'push_t': 'metric'}, stages=_with_metric),
     'staggered_walls': Recipe(models={'staggered_walls': 'plain'}, stages=_with_layouts,
                               held_out='held_out_layouts'),
     'random_door': Recipe(models={'random_door': 'plain'}, stages=_with_layouts,

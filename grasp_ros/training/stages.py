@@ -30,8 +30,8 @@ class TrainingData:
 
     :param images: uint8 ``[E, L, size, size, 3]``
     :param actions: float32 ``[E, L - 1, A]``
-    :param positions: float32 ``[E, L, 2]``, metres; only the probe's stage reads them, and where
-        nobody knows them there is none
+    :param positions: float32 ``[E, L, 2 P]``, metres, of the P points that a probe reads; only its
+        stage reads them, and where nobody knows them there is none
     :param layouts: int64 ``[E]``
     """
 
@@ -74,7 +74,7 @@ class Networks(nn.ModuleDict):
         if config.views_steps:
             parts['encoder_target'] = copy.deepcopy(parts['encoder'])
         if config.probe_width:
-            parts['plain_probe'] = make_probe(plain, config.probe_width)
+            parts['plain_probe'] = make_probe(plain, config.probe_width, config.probe_points)
         if metric:
             parts |= {
                 'metric_head': metric_head,
@@ -82,7 +82,8 @@ class Networks(nn.ModuleDict):
                 'metric_predictor': predictor(metric),
             }
             if config.probe_width:
-                parts['metric_probe'] = make_probe(metric, config.probe_width)
+                parts['metric_probe'] = make_probe(metric, config.probe_width,
+                                                   config.probe_points)
         if static:
             parts['static_head'] = nn.Linear(width, static)
             _sharpen(parts['plain_predictor'], plain)
@@ -192,7 +193,34 @@ class EncoderStage(Stage):
         windows, actions = latents[:, lead:], self.data.actions[walk, frame[:, lead:-1]]
         predicted = networks['plain_predictor'].rollout(windows[:, 0], actions)
         return ((predicted - windows[:, 1:]).square().mean()
-                + _vicreg(networks.places(latents).flatten(0, 1)))
+                + _vicreg(networks.places(latents).flatten(0, 1))
+                + self._more(windows, actions))
+
+    def _more(self, latents: Tensor, actions: Tensor) -> Tensor | float:
+        """What else is asked for.
+
+        :param latents: of successive frames, ``[N, T + 1, D]``
+        :param actions: between them, ``[N, T, A]``
+        """
+        return 0.0
+
+
+class PushEncoderStage(EncoderStage):
+    """The same for a robot that pushes a block about.
+
+    Every step has to move the first entries of z, as many as a command has, by that command. They
+    become the robot's place; without that the block, which is larger, took most of what the latent
+    can tell, and the robot's place was missed by more than its radius.
+    """
+
+    commanded = 10.0
+    reach = 1 / 8.6
+    """What a step at full command moves them by, as in :class:`LayoutEncoderStage`."""
+
+    def _more(self, latents: Tensor, actions: Tensor) -> Tensor:
+        size = actions.shape[-1]
+        moved = latents[..., :size].diff(dim=1) - self.reach * actions / self.networks.action_scale
+        return self.commanded * moved.square().mean()
 
 
 class LayoutEncoderStage(EncoderStage):

@@ -238,13 +238,13 @@ class Standardise(nn.Module):
         return (values - self.mean) / self.scale
 
 
-def make_probe(latent_size: int, width: int) -> nn.Sequential:
-    """A probe of place: metres in the plane from a latent.
+def make_probe(latent_size: int, width: int, points: int = 1) -> nn.Sequential:
+    """A probe of places: of so many points metres in the plane, ``[N, 2 points]``, from a latent.
 
     A metric latent spends most of its variance on "which room"; the entries are therefore
     brought to one scale first.
     """
-    return nn.Sequential(Standardise(latent_size), *mlp(latent_size, width, width, 2))
+    return nn.Sequential(Standardise(latent_size), *mlp(latent_size, width, width, 2 * points))
 
 
 class Jepa(LatentModel):
@@ -253,8 +253,9 @@ class Jepa(LatentModel):
     ``card.architecture`` holds ``channels`` (three), ``encoder_width`` (features),
     ``metric_width`` (of the metric head's two hidden layers; 0: a linear head),
     ``predictor_width`` and ``probe_width`` (0: no probe, for nobody knows the place); with two
-    frames ``velocity_gain`` (kappa), and where a part of the latent is static ``static_size``
-    (entries of w).
+    frames ``velocity_gain`` (kappa), where a part of the latent is static ``static_size``
+    (entries of w), and where there is a block ``probe_points`` (3: the probe reads two points of
+    it, which tell its pose, as well as the robot's place).
 
     :param card: one camera, square; one or two frames, one latent of history, one control step
         per model step, no proprioception
@@ -288,7 +289,8 @@ class Jepa(LatentModel):
                                    action_scale=scale, width=values['predictor_width'],
                                    static_size=static)
         probe_width = values['probe_width']
-        self.probe = make_probe(self._places, probe_width) if probe_width else None
+        points = values.get('probe_points', 1)
+        self.probe = make_probe(self._places, probe_width, points) if probe_width else None
 
     def encode(self, observation: Observation) -> Tensor:
         observation.check(self.card)
@@ -322,7 +324,18 @@ class Jepa(LatentModel):
         return latents, lambda cotangent: pullback(cotangent).unsqueeze(2)
 
     def position(self, latent: Tensor) -> Tensor | None:
-        return None if self.probe is None else self.probe(latent[..., : self._places])
+        return None if self.probe is None else self._points(latent)[..., :2]
+
+    def block_pose(self, latent: Tensor) -> Tensor | None:
+        """Pose of the block, ``[N, 3]``: x, y in m, yaw in rad; None where the probe reads none.
+
+        For reports only, as :meth:`position`.
+        """
+        if self.probe is None or 'probe_points' not in self.card.architecture:
+            return None
+        origin, end = self._points(latent)[..., 2:].split(2, dim=-1)
+        along = end - origin
+        return torch.cat((origin, torch.atan2(along[..., 1:], along[..., :1])), dim=-1)
 
     def velocity(self, latent: Tensor) -> Tensor | None:
         """Mean velocity over the last model step, ``[N, 2]`` m/s; None with one frame or no probe.
@@ -333,7 +346,10 @@ class Jepa(LatentModel):
             return None
         now = latent[..., : self._places]
         before = now - latent[..., self._places : 2 * self._places] / self._gain
-        return (self.probe(now) - self.probe(before)) / self.card.model_step_sec
+        return (self.position(now) - self.position(before)) / self.card.model_step_sec
+
+    def _points(self, latent: Tensor) -> Tensor:
+        return self.probe(latent[..., : self._places])
 
 
 def _head(features: int, width: int, size: int) -> nn.Module:
