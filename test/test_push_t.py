@@ -108,10 +108,11 @@ def test_picture_shows_robot_and_block_where_they_are_to_be(world):
     goal = world.render_at(0.8, 0.3, 0.4, 0.6, 1.0)
     assert np.array_equal(world.render(), before) and not np.array_equal(goal, before)
     red, green, blue = np.moveaxis(goal.astype(int), -1, 0)
-    for part, shown in zip(world.scene.block.parts, (blue - red > 60, green - np.maximum(red, blue) > 40)):
+    shown = blue - red > 60, green - np.maximum(red, blue) > 40
+    for part, pixels in zip(world.scene.block.parts, shown):
         middle = np.add(part.low, part.high)[1] / 2  # along the block's own y
         place = world.to_pixel(0.4 - np.sin(1.0) * middle, 0.6 + np.cos(1.0) * middle)
-        rows, columns = np.nonzero(shown)
+        rows, columns = np.nonzero(pixels)
         seen = columns.mean() + 0.5, rows.mean() + 0.5
         assert np.linalg.norm(np.subtract(seen, place)) < 0.6
     assert np.array_equal(world.render_at(0.8, 0.3), world.render_at(0.8, 0.3, *UPRIGHT))
