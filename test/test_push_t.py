@@ -8,6 +8,7 @@ import json
 import mujoco
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from grasp_ros.cli import main
@@ -18,6 +19,7 @@ from grasp_ros.sim.world import DiscWorld, WorldInputError
 from grasp_ros.sim.worlds import make, push_t, two_rooms
 from grasp_ros.training.dataset import collect
 from grasp_ros.training.tasks import PUSH_STEPS, episode_tasks, make_world, shortest_ticks
+from grasp_ros.world_models.jepa import ColourEncoder
 
 UPRIGHT = (0.5, 0.5, 0.0)  # its bar on top, the end of its stem at y = 0.5 - 0.158
 
@@ -225,3 +227,20 @@ def test_any_scene_may_have_a_block():
         assert world.block_geometry.fits(world.state[2:])
     assert world.state[2] < 0.48  # the inner wall stops it
     assert json.dumps(world.scene.to_dict())
+
+
+def test_the_encoder_of_colours_tells_place_and_turn_before_it_has_learned_anything():
+    torch.manual_seed(0)
+    encoder, world = ColourEncoder(size=64, colours=8).train(), make('push_t')
+    images, states = [], []
+    for seed in range(300):
+        images.append(world.reset(seed=seed)[0]['image'])
+        states.append(world.state)
+    with torch.no_grad():
+        features = encoder(torch.from_numpy(np.stack(images))).double().numpy()
+    places, yaw = np.array(states)[:, :4], np.array(states)[:, 4:]
+    wanted = np.concatenate([places, np.cos(yaw), np.sin(yaw)], axis=1)
+    known = np.concatenate([features, np.ones((300, 1))], axis=1)
+    weights = np.linalg.lstsq(known[:200], wanted[:200], rcond=None)[0]
+    missed = (known @ weights - wanted)[200:].var(axis=0) / wanted[200:].var(axis=0)
+    assert (missed < 0.1).all()

@@ -20,6 +20,7 @@ class TrainingConfig:
     :param walk_length: frames in a walk
     :param channels: of the encoder's convolutions
     :param encoder_width: features
+    :param colours: whose places the encoder gives, in place of convolutions; 0 for these
     :param plain_size: entries of z, what a frame gives without a metric head
     :param metric_size: entries of phi, what it gives with one
     :param velocity_gain: kappa, model steps; 0 for latents of a single frame
@@ -55,6 +56,7 @@ class TrainingConfig:
     walk_length: int = 100
     channels: tuple[int, int, int] = (16, 32, 64)
     encoder_width: int = 256
+    colours: int = 0
     plain_size: int = 6
     metric_size: int = 16
     velocity_gain: float = 0.0
@@ -112,7 +114,10 @@ TASKS: dict[str, dict[str, Any]] = {
     'two_rooms': {'views_steps': 6000},
     'inertial_two_rooms': _WITH_INERTIA,
     'point_maze': _WITH_INERTIA,
-    'push_t': {'plain_size': 24, 'probe_points': 3},
+    'push_t': {
+        'colours': 12, 'plain_size': 6, 'metric_size': 0, 'encoder_steps': 1500,
+        'encoder_rollout': 2, 'probe_points': 3,
+    },
     'staggered_walls': _WITH_LAYOUTS,
     'random_door': _WITH_LAYOUTS,
 }

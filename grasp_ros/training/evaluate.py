@@ -238,6 +238,10 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
     where the commands are accelerations; held: still there in each of the last ten ticks. Every
     fourth episode starts and ends where no training frame was taken; in the staggered walls all
     have layouts that no training frame shows.
+
+    In push_t start and goal are 25 steps of random pushes apart that moved the block by 10 cm or
+    turned it by 40 degrees at least; the way known is the robot's in these. Reached: the block is
+    within 5 cm and 20 degrees of its goal, wherever the robot is.
     """
     torch.set_num_threads(threads)
     given = {'horizon': horizon, 'iterations': iterations}
