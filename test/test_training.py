@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from grasp_ros.errors import ConfigError
 from grasp_ros.sim.worlds import LAYOUTS, make
+from grasp_ros.training import evaluate
 from grasp_ros.training.camera import SHIFTS
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import collect, interleave
@@ -370,6 +371,20 @@ def test_quick_run_of_pushes_measures_the_block(quick_runs):
     assert checkpoint.load('two_rooms').block_pose(torch.zeros(1, 16)) is None
     report = (quick_runs['push_t'] / 'report.md').read_text()
     assert 'turned, deg' in report and 'how far the block is' in report
+
+
+def test_a_model_of_pushes_is_scored_by_the_block(quick_runs, tmp_path):
+    file = tmp_path / 'greedy.json'
+    result = CliRunner().invoke(evaluate.command, [
+        '--model', str(quick_runs['push_t'] / 'push_t'), '--planner', 'greedy', '--episodes', '2',
+        '--seed', '5', '--json', str(file)])
+    assert result.exit_code == 0 and 'block to its goal' in result.output, result.output
+    report = json.loads(file.read_text())
+    move, turn = report['block_goals']['move_m'], report['block_goals']['turn_deg']
+    assert move['p75'] >= 0.1 or turn['p75'] >= 40
+    assert report['held_out_places']['episodes'] == 0
+    for episode in report['results']:
+        assert not episode['held'] or episode['final_distance'] <= 0.05
 
 
 @pytest.mark.parametrize('name', MODELS)

@@ -115,7 +115,7 @@ TASKS: dict[str, dict[str, Any]] = {
     'inertial_two_rooms': _WITH_INERTIA,
     'point_maze': _WITH_INERTIA,
     'push_t': {
-        'colours': 12, 'plain_size': 6, 'metric_size': 0, 'encoder_steps': 1500,
+        'colours': 32, 'plain_size': 6, 'metric_size': 0, 'encoder_steps': 500,
         'encoder_rollout': 2, 'probe_points': 3,
     },
     'staggered_walls': _WITH_LAYOUTS,

@@ -20,6 +20,7 @@ from grasp_ros.training.stages import (
     PredictorStage,
     ProbeStage,
     PushEncoderStage,
+    PushPredictorStage,
     Stage,
     TrainingData,
 )
@@ -60,7 +61,7 @@ def _with_metric(networks: Networks, data: TrainingData, config: TrainingConfig)
 def _with_block(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
     """Without a metric head, for a block that is pushed."""
     parts = networks, data, config
-    return [PushEncoderStage(*parts), PredictorStage(*parts, space='plain'),
+    return [PushEncoderStage(*parts), PushPredictorStage(*parts, space='plain'),
             ProbeStage(*parts, space='plain')]
 
 

@@ -234,20 +234,20 @@ class PushEncoderStage(EncoderStage):
         images, actions = self.data.images[: self._first_walks], self.data.actions
         actions = self.reach * actions[: self._first_walks] / networks.action_scale
         size = actions.shape[-1]
-        features = networks['encoder'].train()(images.flatten(0, 1))
-        moves = features.view(*images.shape[:2], -1).diff(dim=1).flatten(0, 1)
+        centres = torch.cat([networks['encoder'].centres(walk) for walk in images])
+        moves = centres.view(*images.shape[:2], -1).diff(dim=1).flatten(0, 1)
         first = torch.linalg.pinv(moves, rtol=self._rank) @ actions.flatten(0, 1)
-        centred = features - features.mean(dim=0)
+        centred = centres - centres.mean(dim=0)
         own = centred @ first
         left = centred - own @ torch.linalg.lstsq(own, centred).solution
         _, _, parts = torch.linalg.svd(left, full_matrices=False)
         others = parts[: config.plain_size - size].t()
-        # What the first entries explain of the features has no part in the others.
+        # What the first entries explain of the centres has no part in the others.
         others = others - first @ torch.linalg.lstsq(own, centred @ others).solution
         others = others / (centred @ others).std(dim=0)
         head = networks['plain_head']
-        head.weight.copy_(torch.cat((first, others), dim=1).t())
-        head.bias.copy_(-features.mean(dim=0) @ head.weight.t())
+        head.weight.copy_(torch.cat((first, others), dim=1).t() * centres.std(dim=0))
+        head.bias.zero_()
 
     def loss(self, step: int, random: np.random.Generator) -> Tensor:
         networks, config = self.networks, self.config
@@ -379,34 +379,51 @@ class PredictorStage(Stage):
         return (error / self._scale).square().mean()
 
 
-class LayoutPredictorStage(PredictorStage):
-    """The same for walls that differ, from a fresh predictor whose commands lead straight on.
+class PushPredictorStage(PredictorStage):
+    """The same for a block, from a fresh predictor that follows steep changes of place.
 
-    The one that was trained with the encoder is no start: from it, its commands' lead still to be
-    learned, more than twice the steps ended several times as far off.
+    Whether the robot touches the block is decided within millimetres.
     """
+
+    sharp = 5.0
 
     def begin(self) -> None:
         predictor, config = self.networks[self.name], self.config
-        scale = self.networks.action_scale
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(config.seed)
             fresh = Predictor(latent_size=predictor.from_latent.in_features, action_size=2,
-                              action_scale=scale, width=config.predictor_width,
-                              static_size=config.static_size)
-            _sharpen(fresh, config.plain_size)
-            fresh.straight.weight.copy_(LayoutEncoderStage.reach / scale * torch.eye(2))
+                              action_scale=self.networks.action_scale,
+                              width=config.predictor_width, static_size=config.static_size)
+            _sharpen(fresh, config.plain_size, self.sharp)
+            self._start(fresh)
             predictor.load_state_dict(fresh.state_dict())
+
+    def _start(self, fresh: Predictor) -> None:
+        """What else a fresh predictor has to start with."""
+
+
+class LayoutPredictorStage(PushPredictorStage):
+    """The same for walls that differ, with commands that lead straight on.
+
+    The predictor that was trained with the encoder is no start: from it, its commands' lead still
+    to be learned, more than twice the steps ended several times as far off.
+    """
+
+    sharp = _SHARP
+
+    def _start(self, fresh: Predictor) -> None:
+        step = LayoutEncoderStage.reach / self.networks.action_scale
+        fresh.straight.weight.copy_(step * torch.eye(2))
 
 
 @torch.no_grad()
-def _sharpen(predictor: Predictor, moving: int) -> None:
+def _sharpen(predictor: Predictor, moving: int, times: float = _SHARP) -> None:
     """Make a fresh predictor, of so many moving entries, follow steep changes of place.
 
     A wall is a step in a z of few entries, and a network that starts smooth stays so.
     """
-    predictor.from_latent.weight[:, :moving] *= _SHARP
-    predictor.from_latent.bias *= _SHARP
+    predictor.from_latent.weight[:, :moving] *= times
+    predictor.from_latent.bias *= times
 
 
 class MetricStage(Stage):

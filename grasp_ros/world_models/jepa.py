@@ -79,8 +79,9 @@ class ColourEncoder(nn.Module):
     :raises ValueError: for a size that does not fit
     """
 
-    _contrast = 6.0
-    """Times the usual weights of the last layer at the start: a map of everything has no place."""
+    _contrast = 6.0, 40.0
+    """Times the usual weights of the last layer at the start, from the first map to the last: a
+    map of everything has no place, and only a sharp one sees a thing of few pixels alone."""
 
     def __init__(self, *, size: int, colours: int):
         super().__init__()
@@ -89,7 +90,8 @@ class ColourEncoder(nn.Module):
         self.maps = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, colours, 1), nn.SiLU(),
                                   nn.Conv2d(colours, colours, 1))
         with torch.no_grad():
-            self.maps[-1].weight.mul_(self._contrast)
+            self.maps[-1].weight.mul_(
+                torch.linspace(*self._contrast, colours).view(-1, 1, 1, 1))
         side = torch.linspace(-1, 1, size // 2)
         rows, columns = torch.meshgrid(side, side, indexing='ij')
         self.register_buffer('places', torch.stack((columns, rows), dim=-1).view(-1, 2))
@@ -100,8 +102,12 @@ class ColourEncoder(nn.Module):
         :param images: uint8 ``[N, size, size, 3]``, rgb
         :return: ``[N, 2 colours]``
         """
+        return self.features(self.centres(images))
+
+    def centres(self, images: Tensor) -> Tensor:
+        """The same before they are normalised: -1 to 1 in the picture, x and y of each colour."""
         weights = self.maps(_pixels(images)).flatten(2).softmax(dim=2)
-        return self.features((weights @ self.places).flatten(1))
+        return (weights @ self.places).flatten(1)
 
 
 def _pixels(images: Tensor) -> Tensor:
