@@ -93,7 +93,8 @@ ARGUMENTS = [
         'world',
         default_value='',
         choices=[
-            '', 'two_rooms', 'inertial_two_rooms', 'point_maze', 'staggered_walls', 'random_door',
+            '', 'two_rooms', 'inertial_two_rooms', 'point_maze', 'push_t', 'staggered_walls',
+            'random_door',
         ],
         description='With sim:=true: the embedded world, the one that the model was trained in; '
         'empty = sim.world of params_file.',

@@ -68,3 +68,12 @@ def test_a_model_that_the_controller_cannot_load_ends_the_demo_with_the_reason(t
     assert 'the controller: configure failed' in ' '.join(result.stderr.split())
     assert 'model.safetensors' in result.stderr
     assert 'model.safetensors' in (tmp_path / 'logs' / 'mpc_node.log').read_text()
+
+
+def test_a_model_whose_goals_are_no_places_of_the_robot_is_refused_with_the_cure(tmp_path):
+    card = json.loads((resolve('two_rooms') / 'card.json').read_text())
+    card['training']['world'] = 'push_t'
+    (tmp_path / 'card.json').write_text(json.dumps(card))
+    result = run(tmp_path, '--goals', 1, '--model', tmp_path)
+    assert result.returncode == 1
+    assert 'push_t' in result.stderr and 'grasp-ros evaluate' in result.stderr

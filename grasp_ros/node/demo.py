@@ -25,7 +25,7 @@ from rich.live import Live
 from rich.table import Table
 from std_srvs.srv import SetBool
 
-from grasp_ros.errors import GraspError
+from grasp_ros.errors import ConfigError, GraspError
 from grasp_ros.node import demo_picture
 from grasp_ros.node.demo_client import Client, DemoError
 from grasp_ros.node.processes import NodeProcess, environment, stopped_at_exit
@@ -139,7 +139,7 @@ class Demo:
     def _is_held(self, score: Score) -> bool:
         client = self._client
         return is_held(
-            self._world.scene, place=client.place, velocity=client.velocity, goal=score.goal
+            self._world.scene, state=client.place, velocity=client.velocity, goal=score.goal
         )
 
     def _on_tick(self, score: Score, started_sec: float, live: Live) -> None:
@@ -288,12 +288,19 @@ def command(
 
 
 def _world_of(model: str, seed: int) -> DiscWorld:
-    """The world that a model was trained in, in a layout that it has not seen."""
+    """The world that a model was trained in, in a layout that it has not seen.
+
+    :raises ConfigError: when its goals are no places of the robot
+    """
     from grasp_ros.world_models.checkpoint import load_card  # slow: torch
 
     name = load_card(model).training.get('world', 'two_rooms')
     unseen = LAYOUTS[name].held_out if name in LAYOUTS else (None,)
-    return make(name, layout=unseen[seed % len(unseen)])
+    world = make(name, layout=unseen[seed % len(unseen)])
+    if world.scene.block is not None:
+        raise ConfigError(f'{name}: the goals of the demo are places of the robot, and there the '
+                          'block counts; use `grasp-ros evaluate`')
+    return world
 
 
 def _run(

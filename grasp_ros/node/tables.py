@@ -260,7 +260,8 @@ SIM = (
     Parameter(
         'sim.world', 'string', 'two_rooms', changes='start',
         choices=(
-            'two_rooms', 'inertial_two_rooms', 'point_maze', 'staggered_walls', 'random_door',
+            'two_rooms', 'inertial_two_rooms', 'point_maze', 'push_t', 'staggered_walls',
+            'random_door',
         ),
         meaning='The embedded world. With inertia, commands are accelerations, so that a command '
         'of zero lets the robot coast.',

@@ -24,7 +24,8 @@ FORMATS = {'sdf': to_sdf, 'mjcf': to_mjcf}
 def command(name: str, layout: int | None, format_name: str, output: TextIO) -> None:
     """Write the embedded world NAME for another simulator.
 
-    Gazebo cannot hold inertial_two_rooms: what drives its robot takes velocities only.
+    Gazebo cannot hold the worlds with inertia, for what drives its robot takes velocities only,
+    and push_t with its block.
     """
     try:
         text = FORMATS[format_name](describe(name, layout=layout))

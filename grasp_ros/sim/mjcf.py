@@ -4,7 +4,7 @@
 
 from xml.etree import ElementTree
 
-from grasp_ros.sim.scene import Scene
+from grasp_ros.sim.scene import Block, Scene
 
 STATIC_GROUP = 0
 """Geom group of what never moves and is seen."""
@@ -12,6 +12,7 @@ MOVING_GROUP = 1
 """Geom group of what moves and is seen."""
 HIDDEN_GROUP = 3
 """Geom group of what collides and is not seen."""
+_SOLIMP = (0.95, 0.99, 0.001)
 
 
 def to_mjcf(scene: Scene) -> str:
@@ -23,6 +24,10 @@ def to_mjcf(scene: Scene) -> str:
     Two slide joints with velocity servos drive it, or with motors whose gear is the mass, so that
     a command is an acceleration; the integrator takes the servo's damping implicitly, which keeps
     a drive far stiffer than the physics step stable.
+
+    A block moves in the plane alone, its drag the damping of its joints, and with friction at its
+    sides, so that a push off its middle turns it. The drive is far stronger than the drag, but not
+    than a wall: a robot that pushes a block against a wall stops.
 
     :param scene: what to describe.
     :returns: XML text.
@@ -41,9 +46,7 @@ def to_mjcf(scene: Scene) -> str:
     for wall in scene.walls:
         low, high = (*wall.low, 0.0), (*wall.high, wall.height)
         _add(world, 'geom', name=wall.name, type='box', group=STATIC_GROUP, condim=1,
-             pos=tuple((a + b) / 2 for a, b in zip(low, high)),
-             size=tuple((b - a) / 2 for a, b in zip(low, high)), rgba=(*wall.colour, 1),
-             solref=solref, solimp=(0.95, 0.99, 0.001))
+             **_box(low, high), rgba=(*wall.colour, 1), solref=solref, solimp=_SOLIMP)
     robot = scene.robot
     body = _add(world, 'body', name='robot', pos=(0, 0, robot.height / 2))
     _add(body, 'inertial', pos=(0, 0, 0), mass=robot.mass, diaginertia=(1e-4, 1e-4, 1e-4))
@@ -53,8 +56,9 @@ def to_mjcf(scene: Scene) -> str:
     _add(body, 'geom', name='robot', type='cylinder', size=(robot.radius, robot.height / 2),
          rgba=(*robot.colour, 1), group=MOVING_GROUP, contype=0, conaffinity=0)
     _add(body, 'geom', name='robot_contact', type='sphere', size=(robot.radius,), condim=1,
-         rgba=(0, 0, 0, 0), group=HIDDEN_GROUP, margin=margin, solref=solref,
-         solimp=(0.95, 0.99, 0.001))
+         rgba=(0, 0, 0, 0), group=HIDDEN_GROUP, margin=margin, solref=solref, solimp=_SOLIMP)
+    if scene.block is not None:
+        _add_block(world, scene.block, margin=margin, solref=solref)
     actuator = ElementTree.SubElement(root, 'actuator')
     for axis in ('x', 'y'):
         kind, gain = (('motor', {'gear': robot.mass}) if robot.has_inertia
@@ -65,9 +69,33 @@ def to_mjcf(scene: Scene) -> str:
     return ElementTree.tostring(root, encoding='unicode')
 
 
+def _add_block(world: ElementTree.Element, block: Block, *, margin: float,
+               solref: tuple[float, float]) -> None:
+    """A body of boxes with two slides and a hinge; its parts collide and are seen."""
+    body = _add(world, 'body', name='block', pos=(0, 0, block.height / 2))
+    for name, kind, axis, inertia in (
+        ('block_x', 'slide', (1, 0, 0), block.mass), ('block_y', 'slide', (0, 1, 0), block.mass),
+        ('block_yaw', 'hinge', (0, 0, 1), block.inertia),
+    ):
+        _add(body, 'joint', name=name, type=kind, axis=axis, damping=block.drag_rate * inertia)
+    half = block.height / 2
+    for part, colour in zip(block.parts, block.colours, strict=True):
+        box = _box((*part.low, -half), (*part.high, half))
+        width, depth, _ = box['size']
+        _add(body, 'geom', name=part.name, type='box', group=MOVING_GROUP, condim=3, **box,
+             mass=block.mass * 4 * width * depth / block.area,
+             friction=(block.friction, 0.005, 0.0001), rgba=(*colour, 1), margin=margin,
+             solref=solref, solimp=_SOLIMP)
+
+
+def _box(low: tuple[float, ...], high: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
+    return {'pos': tuple((a + b) / 2 for a, b in zip(low, high)),
+            'size': tuple((b - a) / 2 for a, b in zip(low, high))}
+
+
 def _contact(scene: Scene) -> tuple[float, tuple[float, float]]:
     """
-    Margin in m and `solref` of the robot's contact with a wall.
+    Margin in m and `solref` of the contact of a robot or a block with whatever is in its way.
 
     The margin is what the robot sinks in before the contact stops it, so that the disc stays
     outside of the wall: what a servo presses in at full speed, or what a robot with inertia covers

@@ -101,6 +101,52 @@ class Robot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Block:
+    """
+    A flat body that lies on the floor and that the robot can push.
+
+    It slides as on a film of oil: each bit of its area is dragged against its own velocity. Where
+    the film is strong, a push moves it as dry friction would have it move (a push's force and the
+    motion that it gives are related by an ellipsoid), and it stops when nobody pushes.
+
+    :param parts: rectangles that it is made of, named, in m in its own frame, which has its origin
+        in the centre of their area.
+    :param height: in m.
+    :param colours: of each part, red, green, blue in [0, 1].
+    :param mass: in kg.
+    :param drag_rate: v' = -drag_rate v, in 1/s, and so for its turning. 1 / drag_rate has to be
+        far below a model step: the picture shows no velocity.
+    :param friction: between its sides and what touches them; above 0.
+    """
+
+    parts: tuple[Rectangle, ...]
+    height: float
+    colours: tuple[Colour, ...]
+    mass: float
+    drag_rate: float
+    friction: float
+
+    @property
+    def area(self) -> float:
+        """Of all parts, in m^2."""
+        return sum(width * depth for width, depth in map(_sides, self.parts))
+
+    @property
+    def inertia(self) -> float:
+        """Moment of inertia about its own origin, in kg m^2."""
+        second = 0.0  # integral of the squared distance over the area
+        for part in self.parts:
+            width, depth = _sides(part)
+            x, y = ((low + high) / 2 for low, high in zip(part.low, part.high))
+            second += width * depth * ((width ** 2 + depth ** 2) / 12 + x ** 2 + y ** 2)
+        return self.mass * second / self.area
+
+
+def _sides(part: Rectangle) -> Point:
+    return part.high[0] - part.low[0], part.high[1] - part.low[1]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Camera:
     """
     A pinhole camera that looks straight down; the picture's x is the world's x, its y is -y.
@@ -161,6 +207,7 @@ class Scene:
     :param step_sec: the model step: one action is held this long.
     :param physics_step_sec: step of the physics; divides `step_sec`.
     :param layout: which of its layouts this is, where the world has several.
+    :param block: what the robot can push; None where there is nothing.
     """
 
     name: str
@@ -176,6 +223,7 @@ class Scene:
     step_sec: float
     physics_step_sec: float
     layout: int | None = None
+    block: Block | None = None
 
     def room(self, name: str) -> Rectangle:
         """
@@ -210,9 +258,12 @@ class Scene:
         return _build(cls, data)
 
 
-_PARTS: Mapping[str, type] = MappingProxyType({
-    'walls': Wall, 'rooms': Rectangle, 'doors': Rectangle, 'held_out': Rectangle,
-    'robot': Robot, 'camera': Camera, 'floor': Floor, 'lighting': Lighting,
+_PARTS: Mapping[type, Mapping[str, type]] = MappingProxyType({
+    Scene: {
+        'walls': Wall, 'rooms': Rectangle, 'doors': Rectangle, 'held_out': Rectangle,
+        'robot': Robot, 'camera': Camera, 'floor': Floor, 'lighting': Lighting, 'block': Block,
+    },
+    Block: {'parts': Rectangle},
 })
 
 
@@ -235,8 +286,8 @@ def _build(cls: type, data: Mapping[str, Any]) -> Any:
         raise TypeError(f'unknown fields of {cls.__name__}: {sorted(unknown)}')
     values = {}
     for name, value in data.items():
-        part = _PARTS.get(name) if cls is Scene else None
-        if part is None:
+        part = _PARTS.get(cls, {}).get(name)
+        if part is None or value is None:
             values[name] = _frozen(value)
         elif isinstance(value, Mapping):
             values[name] = _build(part, value)

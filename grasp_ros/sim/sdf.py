@@ -47,8 +47,12 @@ def to_sdf(scene: Scene) -> str:
     :param scene: what to describe.
     :returns: XML text.
     :raises UnsupportedSceneError: when commands are accelerations, which VelocityControl would
-        take for velocities.
+        take for velocities; or when there is a block, which no joint would keep on the floor.
     """
+    if scene.block is not None:
+        raise UnsupportedSceneError(
+            f'{scene.name}: the block slides on a film of oil, which none of the joints and '
+            'frictions written here makes in Gazebo; run this world as sim_node')
     if scene.robot.has_inertia:
         raise UnsupportedSceneError(
             f"{scene.name}: commands are accelerations, but Gazebo's VelocityControl takes "

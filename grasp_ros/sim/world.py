@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from grasp_ros.errors import GraspError
-from grasp_ros.sim.geometry import DiscGeometry
+from grasp_ros.sim.geometry import BlockGeometry, DiscGeometry
 from grasp_ros.sim.mjcf import to_mjcf
 from grasp_ros.sim.raycast import RayCamera
 from grasp_ros.sim.scene import Scene
@@ -29,21 +29,24 @@ class Task:
     """
     One episode to drive.
 
-    :param start: place of the robot's centre, (x, y) in m.
-    :param goal: place to reach, (x, y) in m, in another room.
-    :param path_length: length of the shortest way round the walls, in m.
+    :param start: place of the robot's centre, (x, y) in m; where there is a block the whole
+        `DiscWorld.state`.
+    :param goal: what to reach, alike.
+    :param path_length: length of the robot's shortest way round the walls, in m; where there is a
+        block that of a way that is known to lead to the goal.
     :param layout: of the world, where it has several.
     """
 
-    start: tuple[float, float]
-    goal: tuple[float, float]
+    start: tuple[float, ...]
+    goal: tuple[float, ...]
     path_length: float
     layout: int | None = None
 
 
 class DiscWorld:
     """
-    A disc that is driven through rooms, by velocity or by acceleration as the scene says.
+    A disc that is driven through rooms, by velocity or by acceleration as the scene says; where
+    the scene has a block it can push that.
 
     The world has no goal of its own: `reward` is always 0 and no episode ends by itself. The
     caller, which knows the task, scores with `position` and `path_length`.
@@ -57,6 +60,7 @@ class DiscWorld:
         self.scene = scene
         self.image_size = self.scene.camera.size if image_size is None else image_size
         self.geometry = DiscGeometry(self.scene)
+        self.block_geometry = BlockGeometry(scene) if scene.block is not None else None
         self._model = mujoco.MjModel.from_xml_string(to_mjcf(self.scene))
         self._data = mujoco.MjData(self._model)
         self._still = mujoco.MjData(self._model)
@@ -69,12 +73,23 @@ class DiscWorld:
     @property
     def position(self) -> np.ndarray:
         """Place of the robot's centre: float64 [2] in m, a copy. Ground truth, for scoring."""
-        return self._data.qpos.copy()
+        return self._data.qpos[:2].copy()
+
+    @property
+    def state(self) -> np.ndarray:
+        """
+        Where everything is: the robot's place and then, where there is a block, that one's pose.
+
+        :returns: float64 [2], x, y in m, or [5], also x, y in m and yaw in rad, -pi to pi.
+        """
+        state = self._data.qpos.copy()
+        state[4:] = (state[4:] + np.pi) % (2 * np.pi) - np.pi
+        return state
 
     @property
     def velocity(self) -> np.ndarray:
         """Velocity of the robot's centre: float64 [2] in m/s, a copy."""
-        return self._data.qvel.copy()
+        return self._data.qvel[:2].copy()
 
     @property
     def time_sec(self) -> float:
@@ -89,23 +104,26 @@ class DiscWorld:
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
               ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """
-        Place the robot at rest.
+        Place the robot, and the block, at rest.
 
-        :param seed: of the random start; without it the last seed's sequence goes on.
-        :param options: `start`, (x, y) in m, for a given start.
+        :param seed: of what is random; without it the last seed's sequence goes on.
+        :param options: `start`, as in `state`, for a given start. Of the robot alone: the block
+            lies anywhere.
         :returns: observation and info as in `step`.
-        :raises WorldInputError: when the start is not a free place, or an option is unknown.
+        :raises WorldInputError: when the start is not free, or an option is unknown.
         """
         options = dict(options or {})
         start = options.pop('start', None)
         if options:
             raise WorldInputError(f'unknown options {sorted(options)}; known: start')
         if start is not None:
-            start = self._free_place(start, 'start')
+            start = self._free_state(start, 'start')
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         if start is None:
             start = self.sample_place(self._rng)
+        if self.block_geometry is not None and len(start) == 2:
+            start = np.append(start, self._sample_block(self._rng, start))
         mujoco.mj_resetData(self._model, self._data)
         self._data.qpos[:] = start
         mujoco.mj_forward(self._model, self._data)
@@ -139,7 +157,7 @@ class DiscWorld:
 
     def kick(self, displacement: Any, velocity_change: Any) -> None:
         """
-        Disturb the robot: shift it at once, as far as no wall is in the way, and push it.
+        Disturb the robot: shift it at once, as far as nothing is in the way, and push it.
 
         A robot that is driven by velocity forgets the push within milliseconds.
 
@@ -149,10 +167,13 @@ class DiscWorld:
         :raises WorldInputError: for a wrong shape or a value that is not finite.
         """
         displacement = _pair(displacement, 'displacement')
-        velocity = self._data.qvel + _pair(velocity_change, 'velocity change')
-        limit = self.scene.robot.top_speed
-        self._data.qpos[:] = self.geometry.reach(self.position, displacement)
-        self._data.qvel[:] = np.clip(velocity, -limit, limit)
+        velocity = self.velocity + _pair(velocity_change, 'velocity change')
+        limit, start = self.scene.robot.top_speed, self.position
+        end = self.geometry.reach(start, displacement)
+        if self.block_geometry is not None:
+            end = self.block_geometry.reach(start, end - start, self.state[2:])
+        self._data.qpos[:2] = end
+        self._data.qvel[:2] = np.clip(velocity, -limit, limit)
         mujoco.mj_forward(self._model, self._data)
 
     def advance(self, duration_sec: float) -> None:
@@ -184,16 +205,19 @@ class DiscWorld:
         """
         return self._camera(size).render(self._data)
 
-    def render_at(self, x: float, y: float, *, size: int | None = None) -> np.ndarray:
+    def render_at(
+        self, x: float, y: float, *block: float, size: int | None = None
+    ) -> np.ndarray:
         """
-        The picture with the robot elsewhere, for example at a goal; the robot is not moved.
+        The picture with the robot elsewhere, for example at a goal; nothing is moved.
 
         :param x: in m.
         :param y: in m.
+        :param block: x and y in m, yaw in rad, of the block; where it lies unless stated.
         :param size: as in `render`.
-        :raises WorldInputError: when the place is not free.
+        :raises WorldInputError: when the places are not free.
         """
-        self._still.qpos[:] = self._free_place((x, y), 'place')
+        self._still.qpos[:] = self._free_state((x, y, *(block or self.state[2:])), 'place')
         mujoco.mj_kinematics(self._model, self._still)
         return self._camera(size).render(self._still)
 
@@ -212,9 +236,10 @@ class DiscWorld:
                 scale * (1 - (y - camera.position[1]) / reach))
 
     def is_free(self, x: float, y: float) -> bool:
-        """Whether the robot fits at a place in m."""
+        """Whether the robot fits at a place in m, the block where it lies."""
         place = np.array([x, y], dtype=np.float64)
-        return bool(np.isfinite(place).all() and self.geometry.is_free(place))
+        return bool(np.isfinite(place).all() and self.geometry.is_free(place)
+                    and self._is_clear(place, self.state[2:]))
 
     def is_blocked(self, start: Any, goal: Any) -> bool:
         """Whether a wall is in the way of the robot on the straight line between two places."""
@@ -228,7 +253,7 @@ class DiscWorld:
 
     def sample_place(self, rng: np.random.Generator, *, room: str | None = None) -> np.ndarray:
         """
-        A free place, evenly distributed.
+        A place free of walls, evenly distributed.
 
         :param rng: source of randomness.
         :param room: name of a room of the scene; anywhere unless stated.
@@ -249,8 +274,9 @@ class DiscWorld:
         A start and a goal in different rooms, with a wall in the way of the straight line.
 
         :param rng: source of randomness; equal generators give equal tasks.
+        :raises WorldInputError: in a world of one room.
         """
-        names = [room.name for room in self.scene.rooms]
+        names = self._rooms()
         while True:
             first, second = rng.permutation(len(names))[:2]
             start = self.sample_place(rng, room=names[first])
@@ -268,15 +294,36 @@ class DiscWorld:
 
         :param rng: source of randomness; equal generators give equal goals.
         :param start: where the robot is, (x, y) in m; need not be free.
+        :raises WorldInputError: in a world of one room.
         """
         here = self.scene.room_of(*start)
-        others = [room.name for room in self.scene.rooms if room.name != here]
+        others = [name for name in self._rooms() if name != here]
         for _ in range(20):
             other = others[rng.integers(len(others))]
             place = tuple(self.sample_place(rng, room=other).tolist())
             if self.geometry.is_blocked(np.array(start), np.array(place)):
                 break
         return place
+
+    def _rooms(self) -> list[str]:
+        names = [room.name for room in self.scene.rooms]
+        if len(names) < 2:
+            raise WorldInputError(f'{self.scene.name} has one room alone: there is no other one '
+                                  'for a goal to lie in')
+        return names
+
+    def _sample_block(self, rng: np.random.Generator, place: np.ndarray) -> np.ndarray:
+        """A pose of the block, clear of the walls and of the robot at a place."""
+        low, high = (0.0, 0.0, -np.pi), (self.scene.size, self.scene.size, np.pi)
+        while True:
+            pose = rng.uniform(low, high)
+            if self.block_geometry.fits(pose) and self._is_clear(place, pose):
+                return pose
+
+    def _is_clear(self, place: np.ndarray, pose: np.ndarray) -> bool:
+        """Whether the robot touches no block, where there is one."""
+        return self.block_geometry is None or bool(
+            self.block_geometry.clearance(place, pose) >= 0)
 
     def _observe(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         info = {'position': self.position, 'time_sec': self.time_sec}
@@ -296,14 +343,33 @@ class DiscWorld:
                 f'{self.scene.robot.radius} m, would stand in a wall or outside the world')
         return place
 
+    def _free_state(self, state: Any, what: str) -> np.ndarray:
+        """Of the robot alone, or of robot and block where there is one."""
+        if self.block_geometry is None:
+            return self._free_place(state, what)
+        state = _numbers(state, what, (2, 5))
+        place, pose = self._free_place(state[:2], what), state[2:]
+        if len(pose) and not self.block_geometry.fits(pose):
+            raise WorldInputError(f'{what}: the block at ({pose[0]:.3f}, {pose[1]:.3f}) m, '
+                                  f'{pose[2]:.3f} rad would lie in a wall or outside the world')
+        if len(pose) and not self._is_clear(place, pose):
+            raise WorldInputError(f'{what} ({place[0]:.3f}, {place[1]:.3f}) m is not free: the '
+                                  'robot would stand in the block')
+        return state
+
 
 def _pair(value: Any, what: str) -> np.ndarray:
+    return _numbers(value, what, (2,))
+
+
+def _numbers(value: Any, what: str, counts: tuple[int, ...]) -> np.ndarray:
+    wanted = ' or '.join(str(count) for count in counts)
     try:
-        pair = np.asarray(value, dtype=np.float64)
+        numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise WorldInputError(f'{what} must be two numbers, got {value!r}') from error
-    if pair.shape != (2,):
-        raise WorldInputError(f'{what} must be two numbers, got shape {pair.shape}')
-    if not np.isfinite(pair).all():
-        raise WorldInputError(f'{what} must be finite, got {pair.tolist()}')
-    return pair
+        raise WorldInputError(f'{what} must be {wanted} numbers, got {value!r}') from error
+    if numbers.shape not in {(count,) for count in counts}:
+        raise WorldInputError(f'{what} must be {wanted} numbers, got shape {numbers.shape}')
+    if not np.isfinite(numbers).all():
+        raise WorldInputError(f'{what} must be finite, got {numbers.tolist()}')
+    return numbers

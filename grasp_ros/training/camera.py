@@ -93,9 +93,9 @@ class Camera:
         self._last = image
         return image
 
-    def picture_at(self, place: tuple[float, float]) -> np.ndarray:
-        """What it would see of the robot at a place, m; uint8 ``[size, size, 3]``."""
-        return self._shift(self._world.render_at(*place))
+    def picture_at(self, state: tuple[float, ...]) -> np.ndarray:
+        """What it would see in a state, :attr:`DiscWorld.state`; uint8 ``[size, size, 3]``."""
+        return self._shift(self._world.render_at(*state))
 
     def _spoilt(self, image: np.ndarray) -> np.ndarray:
         kind, pixels = self._fault.kind, round(_MOVED * len(image))

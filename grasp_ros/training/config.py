@@ -20,6 +20,7 @@ class TrainingConfig:
     :param walk_length: frames in a walk
     :param channels: of the encoder's convolutions
     :param encoder_width: features
+    :param colours: whose places the encoder gives, in place of convolutions; 0 for these
     :param plain_size: entries of z, what a frame gives without a metric head
     :param metric_size: entries of phi, what it gives with one
     :param velocity_gain: kappa, model steps; 0 for latents of a single frame
@@ -28,6 +29,7 @@ class TrainingConfig:
     :param metric_unit: model steps to go that a distance of 1 between two phi stands for
     :param predictor_width: of the predictors' hidden layers
     :param probe_width: of the probes' hidden layers; 0 for none, where nobody knows the place
+    :param probe_points: points that they read: 1, the robot's place; 3, of the block two as well
     :param encoder_steps: of the joint stage
     :param encoder_batch: windows in a batch of the joint stage
     :param encoder_layouts: layouts that they come from, as many from each; 0: from anywhere
@@ -54,6 +56,7 @@ class TrainingConfig:
     walk_length: int = 100
     channels: tuple[int, int, int] = (16, 32, 64)
     encoder_width: int = 256
+    colours: int = 0
     plain_size: int = 6
     metric_size: int = 16
     velocity_gain: float = 0.0
@@ -62,6 +65,7 @@ class TrainingConfig:
     metric_unit: float = 4.0
     predictor_width: int = 256
     probe_width: int = 128
+    probe_points: int = 1
     encoder_steps: int = 5000
     encoder_batch: int = 64
     encoder_layouts: int = 0
@@ -110,6 +114,10 @@ TASKS: dict[str, dict[str, Any]] = {
     'two_rooms': {'views_steps': 6000},
     'inertial_two_rooms': _WITH_INERTIA,
     'point_maze': _WITH_INERTIA,
+    'push_t': {
+        'colours': 32, 'plain_size': 6, 'metric_size': 0, 'encoder_steps': 500,
+        'encoder_rollout': 2, 'probe_points': 3,
+    },
     'staggered_walls': _WITH_LAYOUTS,
     'random_door': _WITH_LAYOUTS,
 }

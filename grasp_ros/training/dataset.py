@@ -1,6 +1,6 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random-walk data from the embedded worlds."""
+"""Data from the embedded worlds: random walks, and random pushes where there is a block."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -9,6 +9,7 @@ import numpy as np
 
 from grasp_ros.control.excitation import HOLD_STEPS, Wander, draw, jittered
 from grasp_ros.sim.world import DiscWorld
+from grasp_ros.training.pushes import Pushes
 
 _BAND_MARGIN = 0.002
 """Distance in m kept from the bands: more than the drive lags behind its command in a step."""
@@ -20,6 +21,8 @@ _STANDS = 0.005
 """Speed in m/s under which it has stopped."""
 _TOUCH = 0.002
 """Clearance in m under which the robot counts as touching a wall."""
+_ARM = 0.1
+"""Distance in m between the two points of a block that a probe reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class Walks:
     :param actions: float32 [E, L - 1, 2] in m/s or m/s^2; `actions[:, t]` was held from frame t to
         t + 1.
     :param positions: float32 [E, L, 2] in m; ground truth, for the probe and for metrics only.
+    :param blocks: float32 [E, L, 3] in m and rad, pose of the block; [E, L, 0] where there is
+        none. Ground truth as `positions`.
     :param velocities: float32 [E, L, 2] in m/s; ground truth, for metrics only.
     :param held_out: bool [E, L], whether the robot stood in a held-out band or layout.
     :param touches: bool [E, L], whether it touched a wall.
@@ -40,10 +45,29 @@ class Walks:
     images: np.ndarray
     actions: np.ndarray
     positions: np.ndarray
+    blocks: np.ndarray
     velocities: np.ndarray
     held_out: np.ndarray
     touches: np.ndarray
     layouts: np.ndarray
+
+    @property
+    def states(self) -> np.ndarray:
+        """As `DiscWorld.state`: float32 [E, L, 2] or [E, L, 5]."""
+        return np.concatenate([self.positions, self.blocks], axis=-1)
+
+    @property
+    def points(self) -> np.ndarray:
+        """
+        What a probe reads: the robot's place, and two points of the block, which tell its pose.
+
+        :returns: float32 [E, L, 2] or [E, L, 6] in m.
+        """
+        if not self.blocks.shape[-1]:
+            return self.positions
+        origin, yaw = self.blocks[..., :2], self.blocks[..., 2:]
+        arm = _ARM * np.concatenate([np.cos(yaw), np.sin(yaw)], axis=-1)
+        return np.concatenate([self.positions, origin, origin + arm], axis=-1)
 
 
 def collect(world: DiscWorld, *, walks: int, length: int, seed: int, enter_bands: bool = False,
@@ -52,7 +76,8 @@ def collect(world: DiscWorld, *, walks: int, length: int, seed: int, enter_bands
     Let the robot wander.
 
     Starts are spread evenly over the free places, at rest. Commands are those of
-    :mod:`grasp_ros.control.excitation`; for accelerations see `_Thrust`.
+    :mod:`grasp_ros.control.excitation`; for accelerations see `_Thrust`, with a block
+    :mod:`grasp_ros.training.pushes`.
 
     :param world: to collect in; left where the last walk ends.
     :param walks: E, number of walks.
@@ -67,6 +92,7 @@ def collect(world: DiscWorld, *, walks: int, length: int, seed: int, enter_bands
     images = np.empty((walks, length, size, size, 3), dtype=np.uint8)
     actions = np.empty((walks, length - 1, 2), dtype=np.float32)
     positions = np.empty((walks, length, 2), dtype=np.float32)
+    blocks = np.empty((walks, length, len(world.state) - 2), dtype=np.float32)
     velocities = np.empty((walks, length, 2), dtype=np.float32)
     held_out = np.empty((walks, length), dtype=bool)
     for walk in range(walks):
@@ -74,12 +100,13 @@ def collect(world: DiscWorld, *, walks: int, length: int, seed: int, enter_bands
         rng = np.random.default_rng([seed, walk] if layout is None else [seed, layout, walk])
         is_done = False
         while not is_done:
-            world.reset(options={'start': _start(world, rng, enter_bands)})
-            driver = (_Thrust if world.scene.robot.has_inertia else _Stroll)(
-                world, rng, enter_bands)
+            world.reset(seed=int(rng.integers(2 ** 31)) if blocks.shape[-1] else None,
+                        options={'start': _start(world, rng, enter_bands)})
+            driver = _driver(world, rng, enter_bands)
             for step in range(length):
                 images[walk, step] = world.render()
                 positions[walk, step], velocities[walk, step] = world.position, world.velocity
+                blocks[walk, step] = world.state[2:]
                 if step < length - 1:
                     actions[walk, step] = driver.command()
                     world.drive(actions[walk, step])
@@ -90,7 +117,7 @@ def collect(world: DiscWorld, *, walks: int, length: int, seed: int, enter_bands
         if on_progress is not None:
             on_progress(walk + 1)
     return Walks(
-        images=images, actions=actions, positions=positions, velocities=velocities,
+        images=images, actions=actions, positions=positions, blocks=blocks, velocities=velocities,
         held_out=held_out, touches=world.geometry.clearance(positions.astype(float)) < _TOUCH,
         layouts=np.full(walks, layout or 0))
 
@@ -108,6 +135,13 @@ def _start(world: DiscWorld, rng: np.random.Generator, enter_bands: bool) -> np.
         place = world.sample_place(rng)
         if enter_bands or not world.scene.is_held_out(*place, margin=_BAND_MARGIN):
             return place
+
+
+def _driver(world: DiscWorld, rng: np.random.Generator, enter_bands: bool
+            ) -> '_Stroll | _Thrust | Pushes':
+    if world.scene.block is not None:
+        return Pushes(world, rng)
+    return (_Thrust if world.scene.robot.has_inertia else _Stroll)(world, rng, enter_bands)
 
 
 class _Stroll:

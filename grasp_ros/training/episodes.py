@@ -21,7 +21,7 @@ from grasp_ros.control.goal import GoalConfig, GoalMonitor, GoalState
 from grasp_ros.control.history import Frame
 from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.control.timeline import Timing
-from grasp_ros.sim.scoring import HELD_TICKS, is_held, is_near
+from grasp_ros.sim.scoring import HELD_TICKS, distance, is_held, is_near
 from grasp_ros.sim.world import DiscWorld
 from grasp_ros.training.camera import Camera, CameraFault
 from grasp_ros.training.tasks import EpisodeTask, shortest_ticks
@@ -114,12 +114,13 @@ class TickTime:
 class Episode:
     """What happened in one episode.
 
-    :param reached: the robot came near the goal, :mod:`grasp_ros.sim.scoring`
+    :param reached: the robot, or the block, came near the goal, :mod:`grasp_ros.sim.scoring`
     :param held: it was near, and stopped if it has inertia, in each of the last ticks
     :param held_out: start and goal, or the layout, lie where no training frame was taken
-    :param path_ratio: way to the first near place over the shortest way; NaN if never near
+    :param path_ratio: the robot's way until it was reached over the shortest way, or with a block
+        over the one known; NaN if it never was
     :param ticks: length of the episode
-    :param final_distance: distance to the goal at the end, metres
+    :param final_distance: to the goal at the end, metres, of the robot or the block
     :param claimed: the goal monitor called the goal reached
     :param false_success: it did so while the robot was not near
     :param warm_ticks: solves that had a warm start
@@ -239,13 +240,13 @@ def run_episode(
                 and monitor.update(stamp_sec, tick.goal_distance) is GoalState.REACHED
             ):
                 claimed = True
-                false_success = not is_near(world.scene, world.position, task.goal)
+                false_success = not is_near(world.scene, world.state, task.goal)
         drive.advance_to(stamp_sec + period_sec)
         travelled += float(np.linalg.norm(world.position - before))
-        distances.append(math.dist(world.position, task.goal))
-        at_rest.append(is_held(world.scene, place=world.position, velocity=world.velocity,
+        distances.append(float(distance(world.state, task.goal)))
+        at_rest.append(is_held(world.scene, state=world.state, velocity=world.velocity,
                                goal=task.goal))
-        if math.isnan(ratio) and is_near(world.scene, world.position, task.goal):
+        if math.isnan(ratio) and is_near(world.scene, world.state, task.goal):
             ratio = travelled / task.path_length
         if stopped:
             break

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from grasp_ros.sim.geometry import DiscGeometry
-from grasp_ros.sim.scoring import STOPPED_M_PER_SEC
+from grasp_ros.sim.scoring import STOPPED_M_PER_SEC, distance
 from grasp_ros.sim.worlds import LAYOUTS
 from grasp_ros.training.dataset import Walks
 from grasp_ros.training.recorded import RecordedWalks
@@ -36,6 +36,7 @@ _INNOVATION_QUANTILE, _INNOVATION_MARGIN = 0.99, 2.0
 _STILL_QUANTILE, _STILL_MARGIN = 0.9, 2.0
 _GAINS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
 _GAIN_LEAD = 5
+_PUSHED = 0.02  # metres of way or of :func:`distance` that count as a block that was pushed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,8 @@ class Pairs:
 
     :param first: row of each pair's first frame, the walks' frames counted through
     :param second: row of its second
-    :param path: shortest way between them, metres
+    :param path: shortest way between them, metres; with a block how far it is from one to the
+        other, :func:`grasp_ros.sim.scoring.distance`
     :param held_out: whether one of the two is in a band
     """
 
@@ -110,6 +112,9 @@ def draw_pairs(walks: Walks, geometries: Mapping[int, DiscGeometry], *, seed: in
         paths += [geometry.path_length(places[a], places[b])
                   for a, b in zip(*(np.array_split(row, 10) for row in drawn))]
     first, second = np.concatenate(pairs, axis=1)
+    if walks.blocks.shape[-1]:
+        states = walks.states.reshape(-1, walks.states.shape[-1])
+        paths = [distance(states[first], states[second])]
     return Pairs(first=first, second=second, path=np.concatenate(paths),
                  held_out=held_out[first] | held_out[second])
 
@@ -120,8 +125,13 @@ def latent_distances(model: Jepa, encoded: Encoded, pairs: Pairs) -> np.ndarray:
     return model.cost(goals[pairs.first], goals[pairs.second]).sqrt().numpy()
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation (without ties, which measured distances do not have)."""
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Spearman's rank correlation (without ties, which measured distances do not have).
+
+    :return: None of nothing, as where no place is held out
+    """
+    if not len(first):
+        return None
     ranks = [np.argsort(np.argsort(values)) for values in (first, second)]
     return float(np.corrcoef(*ranks)[0, 1])
 
@@ -137,11 +147,11 @@ def goal_costs(model: Jepa, encoded: Encoded, walks: slice
     known, length = encoded.walks, encoded.walks.positions.shape[1]
     latents, goals = (values[walks].flatten(0, 1) for values in (encoded.latents, encoded.goals))
     keep = np.linspace(0, len(latents) - 1, min(_GOAL_FRAMES, len(latents))).astype(int)
-    places = torch.from_numpy(known.positions[walks].reshape(-1, 2)[keep])
+    states = known.states[walks].reshape(-1, known.states.shape[-1])[keep]
     layouts = torch.from_numpy(np.repeat(known.layouts[walks], length)[keep])
     latents, goals = latents[keep], goals[keep]
     costs = torch.stack([model.cost(latents, goal) for goal in goals])
-    distances = torch.cdist(places, places, compute_mode='donot_use_mm_for_euclid_dist')
+    distances = torch.from_numpy(np.stack([distance(states, goal) for goal in states]))
     if model.card.frames > 1:
         speeds = np.linalg.norm(known.velocities[walks], axis=-1).reshape(-1)[keep]
         distances[:, torch.from_numpy(speeds >= STOPPED_M_PER_SEC)] = torch.inf
@@ -264,7 +274,46 @@ def summary(model: Jepa, encoded: Encoded, pairs: Pairs, held_out: str) -> dict[
         if moved is not None:
             error = np.linalg.norm(moved.numpy() - _mean_velocities(model, walks), axis=1)
             result[name]['velocity_error'] = _mean_and_tail(error[chosen])
-    return {**result, 'goal': scored, **_layout_probe(model, encoded, held_out)}
+    return {**result, 'goal': scored, **_layout_probe(model, encoded, held_out),
+            **_block_errors(model, encoded)}
+
+
+def _block_errors(model: Jepa, encoded: Encoded) -> dict[str, Any]:
+    """What the latent tells of the block, and what is foreseen of one that is pushed.
+
+    Of windows in which the block is pushed by 2 cm or more, or turned as far as counts as much.
+    """
+    walks, horizon = encoded.walks, OPEN_LOOP_STEPS[-1]
+    if not walks.blocks.shape[-1]:
+        return {}
+    with torch.no_grad():
+        found = model.block_pose(encoded.latents.flatten(0, 1)).numpy()
+        seen = _pose_errors(found, walks.blocks.reshape(-1, 3))
+        foreseen = {steps: [] for steps in OPEN_LOOP_STEPS}
+        for first in range(0, walks.blocks.shape[1] - horizon, _WINDOW_STRIDE):
+            actions = torch.from_numpy(walks.actions[:, first:first + horizon])
+            predicted = model.rollout(encoded.latents[:, first, None], actions[:, :, None])
+            for steps, parts in foreseen.items():
+                before, after = walks.states[:, first], walks.states[:, first + steps]
+                pushed = distance(before, after) > _PUSHED
+                pose = model.block_pose(predicted[:, steps - 1]).numpy()
+                parts.append([*(error[pushed] for error in _pose_errors(pose, after[:, 2:])),
+                              *(way[pushed] for way in _pose_errors(before[:, 2:], after[:, 2:]))])
+    names = 'error', 'turn_error_deg', 'moved', 'turned_deg'
+    return {'block': {
+        'probe': dict(zip(names[:2], map(_mean_and_tail, seen))),
+        'open_loop': {
+            str(steps): {name: _mean_and_tail(np.concatenate(values))
+                         for name, values in zip(names, zip(*parts))}
+            for steps, parts in foreseen.items()
+        },
+    }}
+
+
+def _pose_errors(found: np.ndarray, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of place in m and of yaw in degrees, ``[N]`` each."""
+    turn = (found[:, 2] - poses[:, 2] + np.pi) % (2 * np.pi) - np.pi
+    return np.linalg.norm(found[:, :2] - poses[:, :2], axis=1), np.degrees(np.abs(turn))
 
 
 def _mean_velocities(model: Jepa, walks: Walks) -> np.ndarray:

@@ -59,10 +59,14 @@ def make_model(name: str, space: str, networks: Networks, config: TrainingConfig
     :param training: what the card says about the run
     """
     architecture = {
-        'type': 'jepa', 'channels': list(config.channels), 'encoder_width': config.encoder_width,
+        'type': 'jepa',
+        **({'colours': config.colours} if config.colours else
+           {'channels': list(config.channels), 'encoder_width': config.encoder_width}),
         'metric_width': config.metric_width if space == 'metric' else 0,
         'predictor_width': config.predictor_width, 'probe_width': config.probe_width,
     }
+    if config.probe_points > 1:
+        architecture['probe_points'] = config.probe_points
     if config.velocity_gain:
         architecture['velocity_gain'] = config.velocity_gain
     if config.static_size:

@@ -19,6 +19,8 @@ from grasp_ros.training.stages import (
     Networks,
     PredictorStage,
     ProbeStage,
+    PushEncoderStage,
+    PushPredictorStage,
     Stage,
     TrainingData,
 )
@@ -56,6 +58,13 @@ def _with_metric(networks: Networks, data: TrainingData, config: TrainingConfig)
             ProbeStage(*parts, space='metric')]
 
 
+def _with_block(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
+    """Without a metric head, for a block that is pushed."""
+    parts = networks, data, config
+    return [PushEncoderStage(*parts), PushPredictorStage(*parts, space='plain'),
+            ProbeStage(*parts, space='plain')]
+
+
 def _with_layouts(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
     """Without a metric head, for walls that differ."""
     parts = networks, data, config
@@ -69,6 +78,7 @@ RECIPES = {
     'inertial_two_rooms': Recipe(models={'inertial_two_rooms': 'metric'},
                                  stages=_with_metric),
     'point_maze': Recipe(models={'point_maze': 'metric'}, stages=_with_metric),
+    'push_t': Recipe(models={'push_t': 'plain'}, stages=_with_block),
     'staggered_walls': Recipe(models={'staggered_walls': 'plain'}, stages=_with_layouts,
                               held_out='held_out_layouts'),
     'random_door': Recipe(models={'random_door': 'plain'}, stages=_with_layouts,

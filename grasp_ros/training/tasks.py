@@ -16,10 +16,16 @@ import numpy as np
 
 from grasp_ros.errors import ConfigError
 from grasp_ros.sim.scene import Rectangle
+from grasp_ros.sim.scoring import NEAR, distance
 from grasp_ros.sim.world import DiscWorld, Task
 from grasp_ros.sim.worlds import LAYOUTS, WORLDS, make
+from grasp_ros.training.pushes import Pushes
 from grasp_ros.world_models.base import ModelCard
 
+PUSH_STEPS = 25
+"""Model steps of random pushes from a start to its goal, where there is a block."""
+_LEAD_STEPS = 50  # at most, before the start: it need not be a fresh one
+_MOVED = 2 * NEAR  # of the width that the block is from its goal, so that standing still misses it
 HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training frame was taken
 
 
@@ -70,6 +76,10 @@ def episode_tasks(
 ) -> list[EpisodeTask]:
     """Starts and goals with a wall on the straight line.
 
+    Where there is a block the goal is what random pushes made of the start in
+    :data:`PUSH_STEPS` steps, so that it can be reached, and the block is at first at least twice
+    as far from it as counts as reached.
+
     In a world with layouts they go through the held-out ones (or, for tuning, through the others);
     elsewhere every fourth episode starts and ends where no training frame was taken.
 
@@ -86,7 +96,10 @@ def episode_tasks(
         if layout is None and held_out and len(world.scene.held_out) > 1:
             is_held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         banded = is_held_out and layout is None
-        task = _held_out_task(world, random) if banded else world.sample_task(random)
+        if world.scene.block is not None:
+            task = _push_task(world, random)
+        else:
+            task = _held_out_task(world, random) if banded else world.sample_task(random)
         tasks.append(EpisodeTask(task=task, held_out=is_held_out, seed=(seed, index),
                                  layout=layout))
     return tasks
@@ -97,6 +110,22 @@ def shortest_ticks(world: DiscWorld, path_length: float, period_sec: float) -> i
     if world.scene.robot.has_inertia:  # half the way at full thrust, half at full brake
         return math.ceil(2 * math.sqrt(path_length / world.max_action) / period_sec)
     return math.ceil(path_length / (world.max_action * period_sec))
+
+
+def _push_task(world: DiscWorld, random: np.random.Generator) -> Task:
+    while True:
+        world.reset(seed=int(random.integers(2**31)))
+        pushes, lead = Pushes(world, random), int(random.integers(_LEAD_STEPS + 1))
+        states = [world.state]
+        for _ in range(lead + PUSH_STEPS):
+            world.drive(pushes.command())
+            world.advance(world.scene.step_sec)
+            states.append(world.state)
+        start, goal = states[lead], states[-1]
+        if distance(start, goal) >= _MOVED * world.scene.size:
+            way = np.diff(np.array(states)[lead:, :2], axis=0)
+            return Task(start=tuple(start.tolist()), goal=tuple(goal.tolist()),
+                        path_length=float(np.linalg.norm(way, axis=1).sum()))
 
 
 def _held_out_task(world: DiscWorld, random: np.random.Generator) -> Task:

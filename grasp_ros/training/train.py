@@ -84,7 +84,7 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
     walks = _collect('walks', config, progress, for_training=True)
     data = TrainingData(images=torch.from_numpy(walks.images),
                         actions=torch.from_numpy(walks.actions),
-                        positions=torch.from_numpy(walks.positions),
+                        positions=torch.from_numpy(walks.points),
                         layouts=torch.from_numpy(walks.layouts))
     # Collected anew after an interrupt, so this is the time of the last collection.
     state.stage_sec['walks'] = time.monotonic() - begin

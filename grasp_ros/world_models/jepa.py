@@ -62,8 +62,57 @@ class Encoder(nn.Module):
         :param images: uint8 ``[N, size, size, 3]``, rgb
         :return: ``[N, width]``
         """
-        pixels = images.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 64).sub_(2.0)
-        return self.features(self.convolutions(pixels))
+        return self.features(self.convolutions(_pixels(images)))
+
+
+class ColourEncoder(nn.Module):
+    """Pictures to places in them: where each of so many colours has its centre.
+
+    A map is the softmax over the picture, shrunk by half, of what a small network makes of each
+    pixel's colour, and gives its centre of mass (as in Levine et al., "End-to-End Training of Deep
+    Visuomotor Policies", 2016, there of convolutions). A linear head of these is linear in where
+    things are, so that a latent can be filled with nothing else: a thing of two colours shows its
+    turn.
+
+    :param size: width and height of the picture, pixels, divisible by 2
+    :param colours: number of maps
+    :raises ValueError: for a size that does not fit
+    """
+
+    _contrast = 6.0, 40.0
+    """Times the usual weights of the last layer at the start, from the first map to the last: a
+    map of everything has no place, and only a sharp one sees a thing of few pixels alone."""
+
+    def __init__(self, *, size: int, colours: int):
+        super().__init__()
+        if size % 2:
+            raise ValueError(f'the encoder of colours needs a size divisible by 2, got {size}')
+        self.maps = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, colours, 1), nn.SiLU(),
+                                  nn.Conv2d(colours, colours, 1))
+        with torch.no_grad():
+            self.maps[-1].weight.mul_(
+                torch.linspace(*self._contrast, colours).view(-1, 1, 1, 1))
+        side = torch.linspace(-1, 1, size // 2)
+        rows, columns = torch.meshgrid(side, side, indexing='ij')
+        self.register_buffer('places', torch.stack((columns, rows), dim=-1).view(-1, 2))
+        self.features = nn.BatchNorm1d(2 * colours)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """
+        :param images: uint8 ``[N, size, size, 3]``, rgb
+        :return: ``[N, 2 colours]``
+        """
+        return self.features(self.centres(images))
+
+    def centres(self, images: Tensor) -> Tensor:
+        """The same before they are normalised: -1 to 1 in the picture, x and y of each colour."""
+        weights = self.maps(_pixels(images)).flatten(2).softmax(dim=2)
+        return (weights @ self.places).flatten(1)
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """uint8 ``[N, height, width, 3]`` as float ``[N, 3, height, width]`` about zero."""
+    return images.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 64).sub_(2.0)
 
 
 class Predictor(nn.Module):
@@ -250,23 +299,24 @@ class Standardise(nn.Module):
         return (values - self.mean) / self.scale
 
 
-def make_probe(latent_size: int, width: int) -> nn.Sequential:
-    """A probe of place: metres in the plane from a latent.
+def make_probe(latent_size: int, width: int, points: int = 1) -> nn.Sequential:
+    """A probe of places: of so many points metres in the plane, ``[N, 2 points]``, from a latent.
 
     A metric latent spends most of its variance on "which room"; the entries are therefore
     brought to one scale first.
     """
-    return nn.Sequential(Standardise(latent_size), *mlp(latent_size, width, width, 2))
+    return nn.Sequential(Standardise(latent_size), *mlp(latent_size, width, width, 2 * points))
 
 
 class Jepa(LatentModel):
     """The world model that ships.
 
-    ``card.architecture`` holds ``channels`` (three), ``encoder_width`` (features),
-    ``metric_width`` (of the metric head's two hidden layers; 0: a linear head),
-    ``predictor_width`` and ``probe_width`` (0: no probe, for nobody knows the place); with two
-    frames ``velocity_gain`` (kappa), and where a part of the latent is static ``static_size``
-    (entries of w).
+    ``card.architecture`` holds ``channels`` (three) and ``encoder_width`` (features), or in their
+    place ``colours`` (maps of a :class:`ColourEncoder`); ``metric_width`` (of the metric head's
+    two hidden layers; 0: a linear head), ``predictor_width`` and ``probe_width`` (0: no probe, for
+    nobody knows the place); with two frames ``velocity_gain`` (kappa), where a part of the latent
+    is static ``static_size`` (entries of w), and where there is a block ``probe_points`` (3: the
+    probe reads two points of it, which tell its pose, as well as the robot's place).
 
     :param card: one camera, square; one or two frames, one latent of history, one control step
         per model step, no proprioception
@@ -282,7 +332,8 @@ class Jepa(LatentModel):
         self._camera_name, camera = next(iter(card.cameras.items()))
         if camera.height != camera.width or len(card.latent_shape) != 1 or card.proprioception:
             raise ValueError('a jepa has a square picture, a vector latent, no proprioception')
-        size, width = card.latent_shape[0], values['encoder_width']
+        size, colours = card.latent_shape[0], values.get('colours', 0)
+        width = 2 * colours or values['encoder_width']
         static = values.get('static_size', 0)
         self._places, odd = divmod(size - static, card.frames)
         if odd or self._places < 1:
@@ -290,7 +341,11 @@ class Jepa(LatentModel):
                              f'{card.frames} frames')
         self._gain = float(values['velocity_gain']) if card.frames == 2 else 0.0
         super().__init__(card, weights=_cost_weights(size, static))
-        self.encoder = Encoder(size=camera.width, channels=tuple(values['channels']), width=width)
+        if colours:
+            self.encoder = ColourEncoder(size=camera.width, colours=colours)
+        else:
+            self.encoder = Encoder(size=camera.width, channels=tuple(values['channels']),
+                                   width=width)
         metric = values['metric_width']
         self.head = _head(width, metric, self._places)
         if static:
@@ -300,7 +355,8 @@ class Jepa(LatentModel):
                                    action_scale=scale, width=values['predictor_width'],
                                    static_size=static)
         probe_width = values['probe_width']
-        self.probe = make_probe(self._places, probe_width) if probe_width else None
+        points = values.get('probe_points', 1)
+        self.probe = make_probe(self._places, probe_width, points) if probe_width else None
 
     def encode(self, observation: Observation) -> Tensor:
         observation.check(self.card)
@@ -334,7 +390,18 @@ class Jepa(LatentModel):
         return latents, lambda cotangent: pullback(cotangent).unsqueeze(2)
 
     def position(self, latent: Tensor) -> Tensor | None:
-        return None if self.probe is None else self.probe(latent[..., : self._places])
+        return None if self.probe is None else self._points(latent)[..., :2]
+
+    def block_pose(self, latent: Tensor) -> Tensor | None:
+        """Pose of the block, ``[N, 3]``: x, y in m, yaw in rad; None where the probe reads none.
+
+        For reports only, as :meth:`position`.
+        """
+        if self.probe is None or 'probe_points' not in self.card.architecture:
+            return None
+        origin, end = self._points(latent)[..., 2:].split(2, dim=-1)
+        along = end - origin
+        return torch.cat((origin, torch.atan2(along[..., 1:], along[..., :1])), dim=-1)
 
     def velocity(self, latent: Tensor) -> Tensor | None:
         """Mean velocity over the last model step, ``[N, 2]`` m/s; None with one frame or no probe.
@@ -345,7 +412,10 @@ class Jepa(LatentModel):
             return None
         now = latent[..., : self._places]
         before = now - latent[..., self._places : 2 * self._places] / self._gain
-        return (self.probe(now) - self.probe(before)) / self.card.model_step_sec
+        return (self.position(now) - self.position(before)) / self.card.model_step_sec
+
+    def _points(self, latent: Tensor) -> Tensor:
+        return self.probe(latent[..., : self._places])
 
 
 def _head(features: int, width: int, size: int) -> nn.Module:
