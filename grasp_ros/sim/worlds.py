@@ -136,7 +136,7 @@ def push_t() -> Scene:
     As in Push-T (Chi et al., "Diffusion Policy", 2023; gym-pusht), whose T this is: its bar four
     strips by one, its stem one by three, a strip a seventeenth of the world's width. Here the
     pusher is the disc of the other worlds, it takes velocities, and bar and stem have colours of
-    their own: in one colour and 64 pixels, an encoder trained without labels overlooked the turn.
+    their own, by which an encoder that is trained without labels can tell the turn.
     """
     strip = 0.06
     # From the bar's middle to the centre of the area, of which the bar has four parts of seven.
