@@ -75,13 +75,16 @@ def quick_run(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def quick_runs(tmp_path_factory):
-    folders = {}
-    for task in NEW_TASKS:
-        folders[task] = tmp_path_factory.mktemp(task)
-        result = CliRunner().invoke(command, ['--task', task, '--out', str(folders[task]),
-                                              '--seed', '3', '--quick'])
-        assert result.exit_code == 0, result.output
-    return folders
+    """Task -> folder of its run, made when a test first asks for it: no one waits for all."""
+    class Runs(dict):
+        def __missing__(self, task):
+            self[task] = tmp_path_factory.mktemp(task)
+            result = CliRunner().invoke(command, ['--task', task, '--out', str(self[task]),
+                                                  '--seed', '3', '--quick'])
+            assert result.exit_code == 0, result.output
+            return self[task]
+
+    return Runs()
 
 
 def _images(world, places):

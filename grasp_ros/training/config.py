@@ -95,7 +95,8 @@ class TrainingConfig:
         recorded = {'data': data, 'probe_width': 0} if data else {}
         changes = TASKS[task]
         if quick:
-            changes = {**changes, **_QUICK, 'views_steps': min(20, changes.get('views_steps', 0))}
+            changes = {**changes, **_QUICK, 'views_steps': min(20, changes.get('views_steps', 0)),
+                       'colours': min(8, changes.get('colours', 0))}
         return cls(seed=seed, task=task, **{**changes, **recorded})
 
 
