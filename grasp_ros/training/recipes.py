@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from grasp_ros.training.config import TrainingConfig
+from grasp_ros.training.push_stages import PushEncoderStage
 from grasp_ros.training.stages import (
     EncoderStage,
+    FreshPredictorStage,
     LayoutEncoderStage,
     LayoutPredictorStage,
     MetricStage,
     Networks,
     PredictorStage,
     ProbeStage,
-    PushEncoderStage,
-    PushPredictorStage,
     Stage,
     TrainingData,
 )
@@ -61,7 +61,7 @@ def _with_metric(networks: Networks, data: TrainingData, config: TrainingConfig)
 def _with_block(networks: Networks, data: TrainingData, config: TrainingConfig) -> list[Stage]:
     """Without a metric head, for a block that is pushed."""
     parts = networks, data, config
-    return [PushEncoderStage(*parts), PushPredictorStage(*parts, space='plain'),
+    return [PushEncoderStage(*parts), FreshPredictorStage(*parts, space='plain'),
             ProbeStage(*parts, space='plain')]
 
 

@@ -203,66 +203,7 @@ class EncoderStage(Stage):
         windows, actions = latents[:, lead:], self.data.actions[walk, frame[:, lead:-1]]
         predicted = networks['plain_predictor'].rollout(windows[:, 0], actions)
         return ((predicted - windows[:, 1:]).square().mean()
-                + _vicreg(networks.places(latents).flatten(0, 1)))
-
-
-class PushEncoderStage(EncoderStage):
-    """The same for a robot that pushes a block about, from the places of colours.
-
-    Of an error it counts which part that is of the motion: by its square alone what hardly ever
-    moves is foreseen best, and the turn of the block, which a push changes most, was left out of
-    the latent. (So it was with convolutions, whatever the loss: their features are no places, and
-    functions of the places that a latent has already served as well as new ones.)
-    Every step has to move the first entries of z, as many as a command has, by that command: they
-    become the robot's place.
-    """
-
-    commanded, varied = 10.0, 3.0
-    reach = 1 / 8.6
-    """What a step at full command moves them by, as in :class:`LayoutEncoderStage`."""
-    _first_walks, _rank = 60, 0.03
-
-    @torch.no_grad()
-    def begin(self) -> None:
-        """Start the head with what least squares finds in the features of an untrained encoder.
-
-        Its first entries are what commands move; the others the largest parts, without
-        correlation, of what these leave. From a random head the two took a place in each other's
-        way for thousands of steps.
-        """
-        networks, config = self.networks, self.config
-        images, actions = self.data.images[: self._first_walks], self.data.actions
-        actions = self.reach * actions[: self._first_walks] / networks.action_scale
-        size = actions.shape[-1]
-        centres = torch.cat([networks['encoder'].centres(walk) for walk in images])
-        moves = centres.view(*images.shape[:2], -1).diff(dim=1).flatten(0, 1)
-        first = torch.linalg.pinv(moves, rtol=self._rank) @ actions.flatten(0, 1)
-        centred = centres - centres.mean(dim=0)
-        own = centred @ first
-        left = centred - own @ torch.linalg.lstsq(own, centred).solution
-        _, _, parts = torch.linalg.svd(left, full_matrices=False)
-        others = parts[: config.plain_size - size].t()
-        # What the first entries explain of the centres has no part in the others.
-        others = others - first @ torch.linalg.lstsq(own, centred @ others).solution
-        others = others / (centred @ others).std(dim=0)
-        head = networks['plain_head']
-        head.weight.copy_(torch.cat((first, others), dim=1).t() * centres.std(dim=0))
-        head.bias.zero_()
-
-    def loss(self, step: int, random: np.random.Generator) -> Tensor:
-        networks, config = self.networks, self.config
-        walk, frame = self._windows(random, config.encoder_batch, config.encoder_rollout)
-        features = networks['encoder'](self.data.images[walk, frame].flatten(0, 1))
-        latents = networks.latents(features.view(*frame.shape, -1), 'plain')
-        actions = self.data.actions[walk, frame[:, :-1]]
-        after = latents[:, 1:]
-        error = networks['plain_predictor'].rollout(latents[:, 0], actions) - after
-        parts = [values.square().mean(dim=(0, 1)) for values in (error, after - latents[:, :1])]
-        size = actions.shape[-1]
-        moved = latents[..., :size].diff(dim=1) - self.reach * actions / networks.action_scale
-        return ((parts[0] / (parts[1] + 1e-3)).mean()
-                + self.commanded * moved.square().mean()
-                + self.varied * _vicreg(latents.flatten(0, 1), correlated=1.0))
+                + vicreg(networks.places(latents).flatten(0, 1)))
 
 
 class LayoutEncoderStage(EncoderStage):
@@ -319,7 +260,7 @@ class LayoutEncoderStage(EncoderStage):
         return (error + self.commanded * moved.square().mean()
                 + self.pasted * (there - places[:, 0]).square().mean()
                 + self.same_walls * (walls - means).square().mean()
-                + _vicreg(means[:, 0], correlated=1.0))
+                + vicreg(means[:, 0], correlated=1.0))
 
 
 def paste(images: Tensor, empty: Tensor, others: Tensor) -> Tensor:
@@ -333,7 +274,12 @@ def paste(images: Tensor, empty: Tensor, others: Tensor) -> Tensor:
     return torch.where(differs > _VISIBLE, images, others)
 
 
-def _vicreg(latents: Tensor, *, correlated: float = 0.04) -> Tensor:
+def vicreg(latents: Tensor, *, correlated: float = 0.04) -> Tensor:
+    """What keeps latents from collapsing, see :class:`EncoderStage`.
+
+    :param latents: ``[N, D]``
+    :param correlated: weight of the correlations between entries
+    """
     count, size = latents.shape
     centred = latents - latents.mean(dim=0)
     covariance = centred.t() @ centred / (count - 1)
@@ -379,10 +325,10 @@ class PredictorStage(Stage):
         return (error / self._scale).square().mean()
 
 
-class PushPredictorStage(PredictorStage):
-    """The same for a block, from a fresh predictor that follows steep changes of place.
+class FreshPredictorStage(PredictorStage):
+    """The same from a fresh predictor that follows steep changes of place.
 
-    Whether the robot touches the block is decided within millimetres.
+    A block needs one: whether the robot touches it is decided within millimetres.
     """
 
     sharp = 5.0
@@ -402,7 +348,7 @@ class PushPredictorStage(PredictorStage):
         """What else a fresh predictor has to start with."""
 
 
-class LayoutPredictorStage(PushPredictorStage):
+class LayoutPredictorStage(FreshPredictorStage):
     """The same for walls that differ, with commands that lead straight on.
 
     The predictor that was trained with the encoder is no start: from it, its commands' lead still
