@@ -23,6 +23,7 @@ from grasp_ros.training import evaluate
 from grasp_ros.training.camera import SHIFTS
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import collect, interleave
+from grasp_ros.training.layout_stages import LayoutPredictorStage, paste
 from grasp_ros.training.metrics import (
     Encoded,
     goal_score,
@@ -31,7 +32,7 @@ from grasp_ros.training.metrics import (
     rank_correlation,
 )
 from grasp_ros.training.runner import Interrupted
-from grasp_ros.training.stages import LayoutPredictorStage, Networks, paste
+from grasp_ros.training.stages import Networks
 from grasp_ros.training.state import STATE_FILE
 from grasp_ros.training.train import command, train
 from grasp_ros.world_models import checkpoint

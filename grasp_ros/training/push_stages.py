@@ -25,7 +25,7 @@ class PushEncoderStage(EncoderStage):
     commanded, varied = 10.0, 3.0
     reach = 1 / 8.6
     """What a step at full command moves them by, as in
-    :class:`~grasp_ros.training.stages.LayoutEncoderStage`."""
+    :class:`~grasp_ros.training.layout_stages.LayoutEncoderStage`."""
     _first_walks, _rank = 60, 0.03
 
     @torch.no_grad()

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from grasp_ros.training.config import TrainingConfig
+from grasp_ros.training.layout_stages import LayoutEncoderStage, LayoutPredictorStage
 from grasp_ros.training.push_stages import PushEncoderStage
 from grasp_ros.training.stages import (
     EncoderStage,
     FreshPredictorStage,
-    LayoutEncoderStage,
-    LayoutPredictorStage,
     MetricStage,
     Networks,
     PredictorStage,
