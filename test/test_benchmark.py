@@ -305,7 +305,8 @@ def test_a_linear_gain_meets_the_prepared_state_where_the_model_is_linear(monkey
     target = model.predict(context, torch.cat((past, action)).unsqueeze(0))
     plan = Plan(actions=action, rollout=target, cost=0.0,
                 iterate_actions=action, iterate_states=target, iterations=1, stopped='',
-                source='solve', branches=Branches(action[None], target[None], torch.zeros(1), 1.0))
+                source='solve', branches=Branches(action[None], target[None], torch.zeros(1), 1.0,
+                                                  torch.zeros_like(action)))
     law = LinearFeedback.prepare(model, plan, expected)
     # The robot stands a little east of where it was expected.
     shift = torch.tensor([[0.004, 0.0], [0.0, 0.004]])

@@ -335,7 +335,7 @@ def test_where_nothing_was_prepared_the_plan_is_kept_once():
     shifted = [plan[1:] for plan in (first.plan.actions, first.plan.iterate_actions)]
     assert any(torch.equal(kept.plan.actions[:-1], actions) for actions in shifted)
     controller.prepare()
-    assert controller._prepared.feedback.plan.iterations > 0  # it goes on from what was kept
+    assert controller._prepared.plan.iterations > 0  # it goes on from what was kept
 
 
 def test_a_planner_that_was_changed_is_not_kept_waiting():
@@ -382,7 +382,9 @@ def some_plan(horizon=4, block=2):
         iterations=1,
         stopped='iterations',
         source='incumbent',
-        branches=Branches((actions + 100)[None], steps[None], torch.zeros(1), 1.0),
+        branches=Branches(
+            (actions + 100)[None], steps[None], torch.zeros(1), 1.0, torch.zeros(1, block, 1)
+        ),
     )
 
 

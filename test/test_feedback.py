@@ -13,7 +13,7 @@ from grasp_ros.planners import feedback as module
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import Branches, Deadline
 from grasp_ros.planners.feedback import Feedback
-from grasp_ros.planners.rollout import plan_cost, rollout
+from grasp_ros.planners.rollout import ranked
 
 
 class CountingModel(tiny_world.TinyModel):
@@ -30,10 +30,11 @@ def prepared(*, horizon=6, alone=False, dtype=torch.float64, **settings):
     """A model, the problem as predicted, and a plan that waits for its frame."""
     model = CountingModel(tiny_world.CARD)
     problem = tiny_world.problem(model, dtype=dtype, goal=(0.25, 0.33))
+    problem = replace(problem, awaits_frame=True)
     planner = registry.make('grasp', model, **{**tiny_world.GRASP, 'horizon': horizon, **settings})
     plan = planner.solve(problem, None, Deadline())
     if alone:
-        branches = Branches(plan.actions[None], plan.rollout[None], torch.zeros(1), 1.0)
+        branches = ranked(model, problem, plan.actions[None], running_weight=1.0)
         plan = replace(plan, branches=branches)
     return model, problem, Feedback.prepare(model, plan, problem)
 
@@ -101,12 +102,8 @@ def test_the_model_is_asked_for_no_action_beyond_the_limits():
         context, actions
     )
     for bound in (limits.low, limits.high):
-        branches = Branches(
-            actions=bound.to(torch.float64).expand(1, 6, 2, 2),
-            rollouts=feedback.plan.rollout[None],
-            costs=torch.zeros(1),
-            running_weight=1.0,
-        )
+        actions = bound.to(torch.float64).expand(1, 6, 2, 2)
+        branches = ranked(model, problem, actions, running_weight=1.0)
         Feedback.prepare(model, replace(feedback.plan, branches=branches), problem)
     asked = torch.cat(asked)
     assert bool((asked >= limits.low - 1e-6).all() and (asked <= limits.high + 1e-6).all())
@@ -121,12 +118,11 @@ def at_full_thrust(sign, *, goal, rate=None):
     )
     actions = sign * torch.full((1, 6, 2, 2), 9.0, dtype=torch.float64)
     actions = limits.project(actions, problem.previous_action)
-    latents = rollout(model, problem, actions)
-    costs = plan_cost(model, problem.goal, latents, 1.0)
+    problem = replace(problem, awaits_frame=True)
     planner = registry.make('grasp', model, **{**tiny_world.GRASP, 'horizon': 6})
     plan = replace(
         planner.solve(problem, None, Deadline()),
-        branches=Branches(actions, latents, costs, 1.0),
+        branches=ranked(model, problem, actions, running_weight=1.0),
     )
     feedback = Feedback.prepare(model, plan, problem)
 
@@ -156,6 +152,20 @@ def test_full_thrust_that_the_plan_would_rather_end_is_corrected_as_any_action(s
     assert taken_away(0.002) > 1e-3
 
 
+def test_looking_beyond_active_limits_takes_no_rollout_of_its_own():
+    model, problem, _ = prepared(horizon=5)
+    actions = problem.limits.high.to(torch.float64).expand(2, 5, 2, 2)
+    asked = []
+    for awaits_frame in (False, True):
+        model.calls = model.rows = 0
+        waiting = replace(problem, awaits_frame=awaits_frame)
+        branches = ranked(model, waiting, actions, running_weight=1.0)
+        asked.append((model.calls, model.rows))
+        assert branches.rollouts.shape[:2] == (2, 5) and branches.costs.shape == (2,)
+    assert asked[0] == (5, 5 * 2), 'the plans alone'
+    assert asked[1] == (5, 5 * (2 + 2 * 2 * 2)), 'and two more for each axis of each plan'
+
+
 def test_only_the_first_step_changes_and_the_limits_hold():
     model, problem, feedback = prepared()
     seen = replace(
@@ -183,6 +193,7 @@ def test_the_plan_whose_next_latent_fits_what_was_seen_takes_over_as_a_whole():
         rollouts=torch.stack((here, here + aside)),
         costs=torch.tensor([0.010, 0.011], dtype=torch.float64),
         running_weight=1.0,
+        beyond=torch.zeros(2, 2, 2, dtype=torch.float64),
     )
     feedback = Feedback.prepare(model, replace(feedback.plan, branches=branches), problem)
     for push, winner in ((0.0, 0), (1.0, 1)):

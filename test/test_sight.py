@@ -367,7 +367,9 @@ def plan_of(actions, states):
     return Plan(
         actions=actions, rollout=states, cost=0.0, iterate_actions=actions.flip(0),
         iterate_states=states, iterations=1, stopped='iterations', source='solve',
-        branches=Branches(actions[None], states[None], torch.zeros(1), running_weight=1.0),
+        branches=Branches(
+            actions[None], states[None], torch.zeros(1), 1.0, torch.zeros_like(actions[:1])
+        ),
     )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def report_of(model, status, offset):
     plan = Plan(
         actions=actions[2], rollout=latents[2], cost=1.0, iterate_actions=actions[2],
         iterate_states=latents[2], iterations=1, stopped='iterations', source='solve',
-        branches=Branches(actions, latents, costs, 1.0),
+        branches=Branches(actions, latents, costs, 1.0, torch.zeros_like(actions[:, 0])),
     )  # fmt: skip
     tick = Tick(actions[2, offset, 0].double().numpy(), status, plan=plan, plan_offset=offset)
     if not status.drives:

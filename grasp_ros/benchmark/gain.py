@@ -88,5 +88,5 @@ class GainController(Controller):
         super().prepare(**limits)
         prepared = self._prepared
         if prepared is not None and prepared is not before:
-            linear = LinearFeedback.prepare(self.model, prepared.feedback.plan, prepared.problem)
+            linear = LinearFeedback.prepare(self.model, prepared.plan, prepared.problem)
             self._prepared = replace(prepared, feedback=linear)

@@ -201,6 +201,9 @@ def feedback(suite: Suite, studies: Mapping[tuple, Episodes]) -> list[dict[str, 
             'final_regret': difference(episodes, whole, lambda e: e['final_distance']),
             'held_difference': difference(episodes, whole, lambda e: float(e['held'])),
             'against_blind': difference(episodes, uncorrected, lambda e: e['mean_distance']),
+            'final_against_blind': difference(
+                episodes, uncorrected, lambda e: e['final_distance']
+            ),
             'subject_ahead': difference(claimed, episodes, lambda e: float(e['held'])),
         })
     return found
@@ -314,12 +317,13 @@ def _feedback_table(found: Sequence[Mapping[str, Any]]) -> str:
     return _markdown(
         'Preparation and feedback',
         'Distances in mm: regret is the mean distance to the goal over the episode less that of '
-        'the full solve without charge on the same episode, at its end likewise; the last columns '
-        'are the same against the prepared plan applied uncorrected, and by how many points the '
-        'corrected plan held more than this arm. Times in ms of thread CPU.',
+        'the full solve without charge on the same episode, at its end likewise; against '
+        'uncorrected, and so at the end, are the same against the prepared plan applied '
+        'uncorrected; the last column is by how many points the corrected plan held more than '
+        'this arm. Times in ms of thread CPU.',
         ('task', 'disturbance', 'charged', 'arm', 'held', 'held, difference', 'regret',
          'regret at the end', 'image to action', 'without encode', 'tick', 'against uncorrected',
-         'corrected plan ahead'),
+         'so at the end', 'corrected plan ahead'),
         [
             (
                 row['task'], row['disturbance'], 'yes' if row['charge'] else 'no', row['arm'],
@@ -329,6 +333,7 @@ def _feedback_table(found: Sequence[Mapping[str, Any]]) -> str:
                 number(row['image_to_action_cpu_ms']['p50']), number(row['after_encode_ms']),
                 number(row['tick_cpu_ms']['p50']),
                 signed(row['against_blind'], scale=1e3, digits=1),
+                signed(row['final_against_blind'], scale=1e3, digits=1),
                 signed(row['subject_ahead'], scale=100),
             )
             for row in found

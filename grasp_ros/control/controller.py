@@ -228,7 +228,10 @@ class Controller:
             return
         started_sec = self._clock()
         problem = self._problem(course.ahead)
-        problem = problem_ahead(self.model, problem, course.plan.actions[0])
+        corrects = self.config.feedback_updates > 0
+        problem = problem_ahead(
+            self.model, problem, course.plan.actions[0], awaits_frame=corrects
+        )
         warm_start, shift_steps = self._warm_start(step)
         expires_sec = None if budget_sec is None else started_sec + budget_sec
         deadline = Deadline(
@@ -242,7 +245,8 @@ class Controller:
             step=step,
             problem=problem,
             planner=self.planner,
-            feedback=Feedback.prepare(self.model, plan, problem),
+            plan=plan,
+            feedback=Feedback.prepare(self.model, plan, problem) if corrects else None,
             shift_steps=shift_steps,
             duration_sec=self._clock() - started_sec,
         )
@@ -358,13 +362,14 @@ class Controller:
             step=self._timeline.begins, planner=self.planner, goal=self._goal, limits=self.limits
         ):
             return None
-        ahead = self._look_ahead()
-        try:
-            plan = prepared.feedback.correct(
-                self.model, self._problem(ahead), updates=self.config.feedback_updates
-            )
-        except SolveError:
-            return None
+        ahead, plan = self._look_ahead(), prepared.plan
+        if prepared.feedback is not None:
+            try:
+                plan = prepared.feedback.correct(
+                    self.model, self._problem(ahead), updates=self.config.feedback_updates
+                )
+            except SolveError:
+                return None
         return self._send(plan, ahead, prepared.shift_steps, prepare_sec=prepared.duration_sec)
 
     def _keep(self) -> Tick | None:

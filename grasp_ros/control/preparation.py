@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from grasp_ros.planners.base import ActionLimits, Planner, Problem
+from grasp_ros.planners.base import ActionLimits, Plan, Planner, Problem
 from grasp_ros.planners.feedback import Feedback
 from grasp_ros.world_models.base import WorldModel
 
@@ -21,7 +21,8 @@ class Preparation:
     :param step: control step at which its first action is to take effect
     :param problem: that was solved, with the predicted s_0
     :param planner: that solved it
-    :param feedback: the plan, ready to be corrected
+    :param plan: what came out
+    :param feedback: the same, ready to be corrected; None where it is sent as it is
     :param shift_steps: control steps that its warm start was moved by
     :param duration_sec: time that it took
     """
@@ -29,7 +30,8 @@ class Preparation:
     step: float
     problem: Problem
     planner: Planner
-    feedback: Feedback
+    plan: Plan
+    feedback: Feedback | None
     shift_steps: int
     duration_sec: float
 
@@ -44,11 +46,14 @@ class Preparation:
 
 
 @torch.no_grad()
-def problem_ahead(model: WorldModel, problem: Problem, sent: Tensor) -> Problem:
+def problem_ahead(
+    model: WorldModel, problem: Problem, sent: Tensor, *, awaits_frame: bool
+) -> Problem:
     """The problem of the next model step, from the latent that the model predicts for it.
 
     :param problem: of this model step
     :param sent: the block that is applied in it, ``[k, A]``
+    :param awaits_frame: of the problem
     """
     blocks = torch.cat((problem.past_actions, sent.unsqueeze(0)))
     predicted = model.predict(problem.context.unsqueeze(0), blocks.unsqueeze(0))
@@ -58,4 +63,5 @@ def problem_ahead(model: WorldModel, problem: Problem, sent: Tensor) -> Problem:
         past_actions=blocks[1:],
         previous_action=sent[-1],
         tick=problem.tick + len(sent),
+        awaits_frame=awaits_frame,
     )

@@ -118,6 +118,8 @@ class Problem:
     :param previous_action: ``[A]``, the last command sent; the rate limit counts from it
     :param safe_action: ``[A]``, the command that stops the robot (zeros for velocities)
     :param tick: number of the control tick; picks the random numbers of this solve
+    :param awaits_frame: whether s_0 is a prediction and its frame will correct the plan, which
+        then has to say what it would do beyond active limits
     """
 
     context: Tensor
@@ -127,6 +129,7 @@ class Problem:
     previous_action: Tensor
     safe_action: Tensor
     tick: int = 0
+    awaits_frame: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,12 +158,15 @@ class Branches:
     :param rollouts: their latents s_1 … s_T, ``[M, T, *latent]``
     :param costs: rollout costs, ``[M]``
     :param running_weight: w of :func:`~grasp_ros.planners.rollout.plan_cost` in these costs
+    :param beyond: what each would add to its a_0 were there no limit, ``[M, k, A]``;
+        :mod:`grasp_ros.planners.beyond`. Zeros where the problem did not await its frame
     """
 
     actions: Tensor
     rollouts: Tensor
     costs: Tensor
     running_weight: float
+    beyond: Tensor
 
 
 @dataclass(frozen=True)

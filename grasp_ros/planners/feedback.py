@@ -18,7 +18,8 @@ were there no limit: 0 but where a limit is active and the plan's cost still fal
 Without it a_0 at full thrust would be the very minimum of E, from which the noise of s_0 could
 only take away.
 
-K and m belong to the preparation (:meth:`Feedback.prepare`) and only p to the feedback
+m comes with the plan (:mod:`grasp_ros.planners.beyond`), K belongs to the preparation as well
+(:meth:`Feedback.prepare`), and only p to the feedback
 (:meth:`Feedback.correct`): one predictor call for each update, with as many rows as there were
 plans to choose from, whatever the horizon. The counterpart for explicit models is the feedback
 phase of the real-time iteration (Diehl, Bock, Schlöder, SIAM J. Control Optim. 43, 2005), which
@@ -34,14 +35,11 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import NotFiniteError
-from grasp_ros.planners.base import ActionLimits, Branches, Plan, Problem
-from grasp_ros.planners.rollout import plan_cost, rollout_from
+from grasp_ros.planners.base import ActionLimits, Plan, Problem
 from grasp_ros.world_models.base import WorldModel
 
 DAMPING = 1.0  # lambda; less of it hands the noise of the encoder on to a robot with inertia
 DIFFERENCE = 0.02  # step of the forward differences, in units of half the action range
-FEWEST_ROWS = 8  # of active limits that a GPU rolls out at once
-INWARD = 0.1  # step of those of a plan's cost, from an active limit inwards; in the same units
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,16 @@ class Feedback:
         """Linearise the first step of every branch about the predicted latent.
 
         J comes from forward differences, k A more rows in one predictor call, for any model,
-        token latents included. Where a limit is active the branches are rolled out once more.
+        token latents included.
 
-        :param problem: that the plan was made for
+        :param problem: that the plan was made for, which awaited its frame
         """
         actions, targets = plan.branches.actions[:, 0], plan.branches.rollouts[:, 0]
         jacobians, gains = model.run(
             _linearised, actions, problem.context, problem.past_actions, problem.goal,
             *problem.limits.tensors,
         )  # fmt: skip
-        beyond = _beyond(model, plan.branches, problem)
+        beyond = plan.branches.beyond
         return cls(plan, actions.contiguous(), targets.contiguous(), jacobians, gains, beyond)
 
     @torch.no_grad()
@@ -168,68 +166,6 @@ def _corrected(
     change, seen = (moved - actions).view(count, 1, -1), latents.reshape(count, 1, -1)
     latents = torch.baddbmm(seen, change, jacobians).view(latents.shape)
     return moved, latents, model.cost(latents, targets) + costs
-
-
-def _beyond(model: WorldModel, branches: Branches, problem: Problem) -> Tensor:
-    """m, ``[M, k, A]``: each active entry's own Newton step, on the cost that ranks plans."""
-    limits, first = problem.limits, branches.actions[:, 0]
-    low, high = limits.reach(problem.previous_action, first.shape[1])
-    slack = 1e-3 * limits.half_range
-    outward = (first >= high - slack).to(first.dtype) - (first <= low + slack).to(first.dtype)
-    active = outward.nonzero()
-    if not len(active):
-        return outward
-    if model.graphs is not None:
-        active = _filled_up(active, outward.numel())
-    return model.run(
-        _newton, outward, active, branches.actions, branches.costs, problem.context,
-        problem.past_actions, problem.goal, limits.half_range, branches.running_weight,
-    )  # fmt: skip
-
-
-def _filled_up(active: Tensor, most: int) -> Tensor:
-    """With rows repeated up to one of few numbers, each of which is captured once."""
-    count = FEWEST_ROWS
-    while count < len(active):
-        count *= 4
-    missing = min(count, most) - len(active)
-    return torch.cat((active, active[-1:].expand(max(0, missing), -1)))
-
-
-def _newton(
-    model: WorldModel,
-    outward: Tensor,
-    active: Tensor,
-    actions: Tensor,
-    costs: Tensor,
-    context: Tensor,
-    past_actions: Tensor,
-    goal: Tensor,
-    half_range: Tensor,
-    running_weight: float,
-) -> Tensor:
-    """m where limits are active: at most the whole range, so that so large a correction passes.
-
-    :param outward: 1 where the upper limit is active, -1 where the lower is, ``[M, k, A]``
-    :param active: branch, entry and axis of each, ``[n, 3]``
-    """
-    branch, entry, axis = active.unbind(1)
-    side = outward[branch, entry, axis]
-    inward = side * INWARD * half_range[axis]
-    rows = torch.arange(len(branch), device=outward.device)
-    near, far = actions[branch], actions[branch]  # copies
-    near[rows, 0, entry, axis] -= inward
-    far[rows, 0, entry, axis] -= 2 * inward
-    latents = rollout_from(model, context, past_actions, torch.cat((near, far)))
-    found = plan_cost(model, goal, latents, running_weight)
-    near, far = found.view(2, -1) - costs[branch]
-    # The parabola through the three costs, a step being 1: its slope inwards, its curvature.
-    slope, curvature = 2 * near - far / 2, far - 2 * near
-    furthest = torch.full_like(slope, 2 / INWARD)
-    newton = torch.where(curvature * furthest > slope, slope / curvature, furthest)
-    beyond = torch.zeros_like(outward)
-    beyond[branch, entry, axis] = inward * torch.where(slope > 0, newton, 0.0)
-    return beyond
 
 
 def _predict(

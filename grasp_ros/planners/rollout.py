@@ -11,6 +11,7 @@ from torch import Tensor
 
 from grasp_ros.errors import NotFiniteError
 from grasp_ros.planners.base import ActionLimits, Branches, Plan, Problem, WarmStart
+from grasp_ros.planners.beyond import active_limits, inward, newton
 from grasp_ros.world_models.base import WorldModel
 
 
@@ -52,7 +53,6 @@ def plan_cost(model: WorldModel, goal: Tensor, latents: Tensor, running_weight: 
 def priced(
     model: WorldModel,
     actions: Tensor,
-    allowed: int,
     context: Tensor,
     past_actions: Tensor,
     goal: Tensor,
@@ -65,14 +65,52 @@ def priced(
     """Plans within the limits, what they lead to, and what they cost.
 
     :param actions: ``[N, T, k, A]``
-    :param allowed: how many of them, the first ones, keep the limits as they are
     :return: actions; latents ``[N, T, *latent]``; costs ``[N]``
     """
-    limits = ActionLimits(low, high, max_change)
-    others = limits.project(actions[allowed:], previous_action)
-    actions = torch.cat((actions[:allowed], others))
+    actions = ActionLimits(low, high, max_change).project(actions, previous_action)
     latents = rollout_from(model, context, past_actions, actions)
     return actions, latents, plan_cost(model, goal, latents, running_weight)
+
+
+def ranked(
+    model: WorldModel, problem: Problem, actions: Tensor, *, running_weight: float
+) -> Branches:
+    """What plans lead to and cost, in one rollout; all that feedback needs of it is in there.
+
+    :param actions: ``[M, T, k, A]``, within the limits
+    """
+    first = actions[:, 0]
+    outward, active = torch.zeros_like(first), None
+    if problem.awaits_frame:
+        outward, active = active_limits(problem, first, is_filled_up=model.graphs is not None)
+    latents, costs, beyond = model.run(
+        _ranked, actions, outward, active, problem.context, problem.past_actions, problem.goal,
+        problem.limits.half_range, running_weight,
+    )  # fmt: skip
+    return Branches(actions, latents, costs, running_weight, beyond)
+
+
+def _ranked(
+    model: WorldModel,
+    actions: Tensor,
+    outward: Tensor,
+    active: Tensor | None,
+    context: Tensor,
+    past_actions: Tensor,
+    goal: Tensor,
+    half_range: Tensor,
+    running_weight: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents, costs, and what lies beyond the limits that are active."""
+    count = len(actions)
+    if active is not None and len(active):
+        actions = torch.cat((actions, inward(actions, outward, active, half_range)))
+    latents = rollout_from(model, context, past_actions, actions)
+    costs = plan_cost(model, goal, latents, running_weight)
+    beyond = torch.zeros_like(outward)
+    if len(actions) > count:
+        beyond = newton(outward, active, half_range, costs[:count], costs[count:])
+    return latents[:count], costs[:count], beyond
 
 
 @torch.no_grad()
@@ -120,28 +158,27 @@ def best_plan(
         others.append(warm_start.incumbent.unsqueeze(0))
         sources.append('incumbent')
     solved = restarts + len(earlier)
-    candidates, latents, costs = model.run(
-        priced, torch.cat((actions, *(plan.unsqueeze(0) for plan in earlier), *others)), solved,
-        problem.context, problem.past_actions, problem.goal, problem.previous_action,
-        *problem.limits.tensors, running_weight,
-    )  # fmt: skip
+    others = problem.limits.project(torch.cat(others), problem.previous_action)
+    candidates = torch.cat((actions, *(plan.unsqueeze(0) for plan in earlier), others))
+    branches = ranked(model, problem, candidates, running_weight=running_weight)
+    latents = branches.rollouts
     # On the host: a dozen numbers, and a cost that is not finite must never win.
-    ranked = [cost if math.isfinite(cost) else math.inf for cost in costs.tolist()]
-    best = min(range(len(ranked)), key=ranked.__getitem__)
-    if ranked[best] == math.inf:
+    costs = [c if math.isfinite(c) else math.inf for c in branches.costs.tolist()]
+    best = min(range(len(costs)), key=costs.__getitem__)
+    if costs[best] == math.inf:
         raise NotFiniteError('no candidate plan has a finite cost: model or input is not finite')
-    iterate = min(range(restarts), key=ranked.__getitem__)
+    iterate = min(range(restarts), key=costs.__getitem__)
     iterate_states = latents[iterate] if states is None else states[iterate]
-    if ranked[iterate] == math.inf or not torch.isfinite(iterate_states).all():
+    if costs[iterate] == math.inf or not torch.isfinite(iterate_states).all():
         iterate, iterate_states = best, latents[best]
     return Plan(
         actions=candidates[best].clone(),
         rollout=latents[best],
-        cost=ranked[best],
+        cost=costs[best],
         iterate_actions=candidates[iterate].clone(),
         iterate_states=iterate_states.clone(),
         iterations=iterations,
         stopped=stopped,
         source='solve' if best < solved else sources[best - solved],
-        branches=Branches(candidates, latents, costs, running_weight),
+        branches=branches,
     )

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from grasp_ros.errors import NotFiniteError
-from grasp_ros.planners.base import Branches, Plan, Problem, WarmStart
-from grasp_ros.planners.rollout import best_plan, plan_cost, rollout
+from grasp_ros.planners.base import Plan, Problem, WarmStart
+from grasp_ros.planners.rollout import best_plan, plan_cost, ranked, rollout
 from grasp_ros.world_models.base import WorldModel
 
 
@@ -100,18 +100,18 @@ def answer(
             model, problem, actions, None, warm_start, earlier=best.actions,
             running_weight=running_weight, iterations=iterations, stopped=stopped,
         )  # fmt: skip
-    latents = rollout(model, problem, actions)
-    cost = plan_cost(model, problem.goal, latents, running_weight)
-    if not torch.isfinite(cost[0]):
+    branches = ranked(model, problem, actions, running_weight=running_weight)
+    cost = float(branches.costs[0])
+    if not math.isfinite(cost):
         raise NotFiniteError('the plan has no finite cost: the model is not finite')
     return Plan(
         actions=actions[0],
-        rollout=latents[0],
-        cost=float(cost[0]),
+        rollout=branches.rollouts[0],
+        cost=cost,
         iterate_actions=actions[0],
-        iterate_states=latents[0],
+        iterate_states=branches.rollouts[0],
         iterations=iterations,
         stopped=stopped,
         source='solve',
-        branches=Branches(actions, latents, cost, running_weight),
+        branches=branches,
     )

@@ -152,7 +152,7 @@ def draw_samples(
     spreads[count - wide :] = WHOLE_RANGE
     noise = spreads * problem.limits.half_range * correlated_noise(centres, random)
     actions, rollouts, costs = model.run(
-        priced, centres + noise, 0, problem.context, problem.past_actions, problem.goal,
+        priced, centres + noise, problem.context, problem.past_actions, problem.goal,
         problem.previous_action, *problem.limits.tensors, running_weight,
     )  # fmt: skip
     order = torch.nan_to_num(costs, nan=math.inf).argsort()
