@@ -13,7 +13,7 @@
 # Where that is the one with CUDA, several GB, and there is no GPU, name the index of CPU builds
 # that the torch installation page gives: make venv PIP_ARGS='--extra-index-url ...'. With a GPU,
 # where a CPU build was found first, name the index of the CUDA builds in the same way (after make
-# clean), and set the parameter `device`.
+# clean), and set the parameter `model.device`.
 
 PYTHON ?= python3
 PIP_ARGS ?=

@@ -51,6 +51,12 @@ ARGUMENTS = [
         'manager, or `ros2 lifecycle set /mpc_node configure` and `activate`.',
     ),
     DeclareLaunchArgument(
+        'model',
+        default_value='',
+        description='World model: the name of one that ships, a folder, or '
+        'python:package.module:function; empty = model.path of params_file.',
+    ),
+    DeclareLaunchArgument(
         'device',
         default_value='',
         description='Where model and planner run: cpu, cuda, cuda:1, ...; empty = model.device of '
@@ -96,8 +102,8 @@ ARGUMENTS = [
             '', 'two_rooms', 'inertial_two_rooms', 'point_maze', 'push_t', 'staggered_walls',
             'random_door',
         ],
-        description='With sim:=true: the embedded world, the one that the model was trained in; '
-        'empty = sim.world of params_file.',
+        description='With sim:=true: the embedded world, the one that the model was trained in '
+        '(see model); empty = sim.world of params_file.',
     ),
     DeclareLaunchArgument(
         'rviz',
@@ -129,6 +135,8 @@ def start_nodes(context):
     }
     sim = value['sim'] == 'true'
     mpc = {'autostart': value['autostart'] == 'true'}
+    if value['model']:
+        mpc['model.path'] = value['model']
     if value['device']:
         mpc['model.device'] = value['device']
     if value['image_transport']:

@@ -16,6 +16,7 @@ import launch_pytest
 from grasp_ros.msg import SolverStatistics
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import TextSubstitution
 from launch_ros.actions import Node
 
 from grasp_ros.reliability.rig import Result, Rig, open_client
@@ -94,6 +95,22 @@ def test_rviz_follows_the_namespace_and_the_names_of_the_topics():
     assert list(started) == ['rviz2', 'mpc_node', 'gate_node']
     assert started['rviz2'].expanded_node_namespace == '/robot'
     assert ('image_raw', 'camera/image') in started['rviz2'].expanded_remapping_rules
+
+
+def test_the_model_of_a_world_is_named_beside_it():
+    started = launched(sim='true', world='point_maze', model='point_maze')
+    said = {name: ' '.join(parameters_of(action)) for name, action in started.items()}
+    assert 'model.path: point_maze' in said['mpc_node']
+    assert 'sim.world: point_maze' in said['sim_node']
+
+
+def parameters_of(action):
+    """The parameter files that a node is started with, the last of which counts, as text."""
+    # Names and remappings are filled in by launch itself, only when it starts the node.
+    parts = [part for word in action.cmd for part in word]
+    words = [part.text for part in parts if isinstance(part, TextSubstitution)]
+    files = [words[n + 1] for n, word in enumerate(words) if word == '--params-file']
+    return [Path(file).read_text() for file in files[1:]]
 
 
 def test_a_parameter_file_that_is_not_there_starts_nothing():

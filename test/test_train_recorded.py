@@ -15,7 +15,7 @@ from grasp_ros.control.tick import TickStatus
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
 from grasp_ros.sim.worlds import make
-from grasp_ros.training import recorded
+from grasp_ros.training import calibrate, recorded
 from grasp_ros.training.dataset import collect
 from grasp_ros.training.train import command
 from grasp_ros.world_models import checkpoint
@@ -114,6 +114,14 @@ def test_a_recording_gives_models_without_a_place_that_a_controller_drives_with(
     assert '| 25 |' in report and (run / 'losses.png').stat().st_size > 5000
     card = json.loads((run / 'two_rooms' / checkpoint.CARD_FILE).read_text())
     assert card['training']['frames'] == 45 * 60 and '--data' in card['training']['command']
+
+
+def test_the_limits_of_another_robot_are_not_taken_from_an_embedded_world(run):
+    folder = run / MODELS[0]
+    card = (folder / 'card.json').read_bytes()
+    result = CliRunner().invoke(calibrate.command, [str(folder)])
+    assert result.exit_code == 1 and 'set control.innovation_limit' in result.output
+    assert (folder / 'card.json').read_bytes() == card
 
 
 def test_a_run_on_other_data_is_not_taken_up(run, tmp_path):

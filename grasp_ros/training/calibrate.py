@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from grasp_ros.errors import GraspError
+from grasp_ros.errors import ConfigError, GraspError
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import Walks
 from grasp_ros.training.metrics import Encoded, foresight_limits
@@ -51,6 +51,18 @@ def _encode(model: WorldModel, images: Tensor) -> Tensor:
     return torch.stack(latents)
 
 
+def _require_world(card: ModelCard) -> None:
+    """
+    :raises ConfigError: when the model is of another robot than those of the embedded worlds
+    """
+    if 'world' not in card.training or card.training.get('config', {}).get('data'):
+        raise ConfigError(
+            f'{card.name} was not trained in an embedded world, so none can give its limits; set '
+            'control.innovation_limit by what solver_statistics shows in good drives, or train '
+            'again with recordings of what is to be foreseen'
+        )
+
+
 @click.command('calibrate')
 @click.argument('models', nargs=-1, required=True)
 def command(models: tuple[str, ...]) -> None:
@@ -63,6 +75,7 @@ def command(models: tuple[str, ...]) -> None:
     try:
         for name in models:
             folder, model = checkpoint.resolve(name), checkpoint.load(name)
+            _require_world(model.card)
             seed = int(model.card.training.get('seed', 0))
             config = TrainingConfig.of(world_name(model.card), seed=seed, quick=False)
             with LiveProgress(console) as progress:
