@@ -93,9 +93,12 @@ def test_the_work_after_the_frame_does_not_grow_with_the_horizon(updates):
     assert work == {(updates, updates * len(feedback.plan.branches.costs))}
 
 
-def test_the_model_is_asked_for_no_action_beyond_the_limits():
+@pytest.mark.parametrize('rate', [None, (0.02, 0.02)])
+def test_the_model_is_asked_for_no_action_beyond_the_limits(rate):
     model, problem, feedback = prepared()
-    limits = problem.limits
+    limits = tiny_world.limits(rate)
+    # With a rate limit: the command before was one bound, and the plan leads to the other.
+    problem = replace(problem, limits=limits, previous_action=limits.low.to(torch.float64))
     asked = []
     predict = model.predict
     model.predict = lambda context, actions: asked.append(actions[:, -1]) or predict(
@@ -103,6 +106,7 @@ def test_the_model_is_asked_for_no_action_beyond_the_limits():
     )
     for bound in (limits.low, limits.high):
         actions = bound.to(torch.float64).expand(1, 6, 2, 2)
+        actions = limits.project(actions, problem.previous_action)
         branches = ranked(model, problem, actions, running_weight=1.0)
         Feedback.prepare(model, replace(feedback.plan, branches=branches), problem)
     asked = torch.cat(asked)
@@ -144,6 +148,20 @@ def test_noise_takes_nothing_from_full_thrust_while_the_plan_wants_more(sign, ra
     taken_away = at_full_thrust(sign, goal=beyond, rate=rate)
     assert taken_away(0.002) < 1e-6 and taken_away(-0.002) < 1e-6
     assert taken_away(1.0) > 0.02, 'a push as large as that gets through'
+
+
+def test_an_entry_at_its_limit_does_not_carry_the_free_ones_of_its_block_along():
+    model, problem, feedback = prepared()
+    limits = tiny_world.limits((0.05, 0.05))
+    actions = torch.zeros(1, 6, 2, 2, dtype=torch.float64)
+    actions[:, 0, 0] = 0.05  # as far as the rate limit allows, and the second command is zero
+    problem = replace(problem, limits=limits, previous_action=torch.zeros(2, dtype=torch.float64))
+    branches = ranked(model, problem, actions, running_weight=1.0)
+    branches = replace(branches, beyond=torch.zeros_like(actions[:, 0]))
+    branches.beyond[:, 0] = 0.6
+    plan = replace(feedback.plan, branches=branches)
+    corrected = Feedback.prepare(model, plan, problem).correct(model, problem, updates=1)
+    torch.testing.assert_close(corrected.actions[0], actions[0, 0])
 
 
 @pytest.mark.parametrize('sign', [1.0, -1.0])
@@ -201,6 +219,7 @@ def test_the_plan_whose_next_latent_fits_what_was_seen_takes_over_as_a_whole():
         plan = feedback.correct(model, seen, updates=1)
         assert torch.equal(plan.actions[1:], branches.actions[winner, 1:])
         assert torch.equal(plan.rollout[1:], branches.rollouts[winner, 1:])
+        assert plan.cost == float(branches.costs[winner])
 
 
 @pytest.mark.parametrize('bad', [float('nan'), float('inf')])

@@ -90,7 +90,8 @@ class ActionLimits:
 
         The rate limit uses that the smallest and the largest d-Lipschitz functions around a
         sequence, ``min_s(a_s + d|t-s|)`` and ``max_s(a_s - d|t-s|)``, are d-Lipschitz, that so is
-        their mean, and that clamping to :meth:`reach` keeps it.
+        their mean, and that clamping to :meth:`reach` keeps it. Clamped before as well, so that an
+        entry far outside does not carry its neighbours along.
 
         :param actions: ``[N, T, k, A]``
         :param previous_action: ``[A]``, the last command sent
@@ -98,12 +99,12 @@ class ActionLimits:
         """
         if self.max_change is None:
             return torch.clamp(actions, self.low, self.high)
-        flat = actions.flatten(1, 2)
+        low, high = self.reach(previous_action, actions.shape[1] * actions.shape[2])
+        flat = torch.clamp(actions.flatten(1, 2), low, high)
         steps = torch.arange(flat.shape[1], device=flat.device, dtype=flat.dtype)
         apart = (steps[:, None] - steps[None, :]).abs()[:, :, None] * self.max_change
         lower = (flat[:, None] + apart).amin(dim=2)
         upper = (flat[:, None] - apart).amax(dim=2)
-        low, high = self.reach(previous_action, len(steps))
         return torch.clamp((lower + upper) / 2, low, high).reshape(actions.shape)
 
 
@@ -180,7 +181,7 @@ class Plan:
     :param iterate_states: its lifted states s_1 … s_T, ``[T, *latent]``
     :param iterations: iterations that were done
     :param stopped: why the solve ended: ``iterations`` or ``deadline``
-    :param source: which candidate won: ``solve``, ``incumbent`` or ``safe_action``
+    :param source: which candidate won the ranking: ``solve``, ``incumbent`` or ``safe_action``
     :param branches: all plans that were ranked, this one among them
     :param syncs: the dear steps among the iterations that there was time for
     """

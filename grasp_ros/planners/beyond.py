@@ -25,51 +25,45 @@ def active_limits(problem: Problem, first: Tensor, *, is_filled_up: bool) -> tup
 
     :param first: ``[M, k, A]``
     :param is_filled_up: repeat rows up to one of few numbers, each of which is captured once
-    :return: 1 where the upper limit is active, -1 where the lower is, else 0, ``[M, k, A]``;
-        branch and axis where one is, ``[n, 2]``
+    :return: a step outwards for each entry, short enough for two of them inwards, 0 where it is
+        free, ``[M, k, A]``; branch and axis where one is not, ``[n, 2]``
     """
     limits = problem.limits
     low, high = limits.reach(problem.previous_action, first.shape[1])
     slack = 1e-3 * limits.half_range
-    outward = (first >= high - slack).to(first.dtype) - (first <= low + slack).to(first.dtype)
-    active = outward.any(dim=1).nonzero()
+    upwards, downwards = first >= high - slack, first <= low + slack
+    longest = INWARD * limits.half_range
+    up = torch.minimum(longest, (first - limits.low) / 2) * upwards
+    down = torch.minimum(longest, (limits.high - first) / 2) * downwards
+    steps = torch.where(upwards & downwards, 0.0, up - down)
+    active = steps.any(dim=1).nonzero()
     if is_filled_up and len(active):
-        active = _filled_up(active, outward[:, 0].numel())
-    return outward, active
+        active = _filled_up(active, steps[:, 0].numel())
+    return steps, active
 
 
 def _filled_up(active: Tensor, most: int) -> Tensor:
     count = FEWEST_ROWS
     while count < len(active):
         count *= 4
-    missing = min(count, most) - len(active)
-    return torch.cat((active, active[-1:].expand(max(0, missing), -1)))
+    return torch.cat((active, active[-1:].expand(min(count, most) - len(active), -1)))
 
 
-def inward(actions: Tensor, outward: Tensor, active: Tensor, half_range: Tensor) -> Tensor:
+def inward(actions: Tensor, steps: Tensor, active: Tensor) -> Tensor:
     """The plans with a_0 one step and two steps further in along one axis.
 
     :param actions: ``[M, T, k, A]``
     :return: ``[2 n, T, k, A]``
     """
     branch, axis = active.unbind(1)
-    steps = _steps(outward, active, half_range)
-    rows = torch.arange(len(branch), device=outward.device)
+    rows = torch.arange(len(branch), device=steps.device)
     near, far = actions[branch], actions[branch]  # copies
-    near[rows, 0, :, axis] -= steps
-    far[rows, 0, :, axis] -= 2 * steps
+    near[rows, 0, :, axis] -= steps[branch, :, axis]
+    far[rows, 0, :, axis] -= 2 * steps[branch, :, axis]
     return torch.cat((near, far))
 
 
-def _steps(outward: Tensor, active: Tensor, half_range: Tensor) -> Tensor:
-    """Of the entries of a block along each axis, outwards, ``[n, k]``; 0 where they are free."""
-    branch, axis = active.unbind(1)
-    return outward[branch, :, axis] * (INWARD * half_range[axis]).unsqueeze(1)
-
-
-def newton(
-    outward: Tensor, active: Tensor, half_range: Tensor, costs: Tensor, found: Tensor
-) -> Tensor:
+def newton(steps: Tensor, active: Tensor, costs: Tensor, found: Tensor) -> Tensor:
     """m, ``[M, k, A]``: at most the whole range, so that so large a correction passes.
 
     :param costs: of the plans, ``[M]``
@@ -82,6 +76,6 @@ def newton(
     furthest = torch.full_like(slope, 2 / INWARD)
     count = torch.where(curvature * furthest > slope, slope / curvature, furthest)
     count = torch.where(slope > 0, count, 0.0).unsqueeze(1)
-    beyond = torch.zeros_like(outward)
-    beyond[branch, :, axis] = count * _steps(outward, active, half_range)
+    beyond = torch.zeros_like(steps)
+    beyond[branch, :, axis] = count * steps[branch, :, axis]
     return beyond

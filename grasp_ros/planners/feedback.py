@@ -100,7 +100,7 @@ class Feedback:
                 branches.costs, problem.context, problem.past_actions, problem.previous_action,
                 *problem.limits.tensors,
             )  # fmt: skip
-        costs = costs.tolist()
+        costs, own = torch.stack((costs, branches.costs)).tolist()
         best = min(range(len(costs)), key=lambda n: costs[n] if costs[n] == costs[n] else math.inf)
         if not math.isfinite(costs[best]):
             raise NotFiniteError('no corrected action is finite: model or input is not finite')
@@ -108,6 +108,7 @@ class Feedback:
             self.plan,
             actions=torch.cat((actions[best : best + 1], branches.actions[best, 1:])),
             rollout=torch.cat((latents[best : best + 1], branches.rollouts[best, 1:])),
+            cost=own[best],
         )
 
 

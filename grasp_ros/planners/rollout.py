@@ -80,12 +80,12 @@ def ranked(
     :param actions: ``[M, T, k, A]``, within the limits
     """
     first = actions[:, 0]
-    outward, active = torch.zeros_like(first), None
+    steps, active = torch.zeros_like(first), None
     if problem.awaits_frame:
-        outward, active = active_limits(problem, first, is_filled_up=model.graphs is not None)
+        steps, active = active_limits(problem, first, is_filled_up=model.graphs is not None)
     latents, costs, beyond = model.run(
-        _ranked, actions, outward, active, problem.context, problem.past_actions, problem.goal,
-        problem.limits.half_range, running_weight,
+        _ranked, actions, steps, active, problem.context, problem.past_actions, problem.goal,
+        running_weight,
     )  # fmt: skip
     return Branches(actions, latents, costs, running_weight, beyond)
 
@@ -93,23 +93,22 @@ def ranked(
 def _ranked(
     model: WorldModel,
     actions: Tensor,
-    outward: Tensor,
+    steps: Tensor,
     active: Tensor | None,
     context: Tensor,
     past_actions: Tensor,
     goal: Tensor,
-    half_range: Tensor,
     running_weight: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Latents, costs, and what lies beyond the limits that are active."""
     count = len(actions)
     if active is not None and len(active):
-        actions = torch.cat((actions, inward(actions, outward, active, half_range)))
+        actions = torch.cat((actions, inward(actions, steps, active)))
     latents = rollout_from(model, context, past_actions, actions)
     costs = plan_cost(model, goal, latents, running_weight)
-    beyond = torch.zeros_like(outward)
+    beyond = torch.zeros_like(steps)
     if len(actions) > count:
-        beyond = newton(outward, active, half_range, costs[:count], costs[count:])
+        beyond = newton(steps, active, costs[:count], costs[count:])
     return latents[:count], costs[:count], beyond
 
 

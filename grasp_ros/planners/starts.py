@@ -116,12 +116,10 @@ class Samples:
 
     :param actions: ``[S, T, k, A]``
     :param rollouts: their latents s_1 … s_T, ``[S, T, *latent]``
-    :param costs: rollout costs, ``[S]``, infinite where they are not finite
     """
 
     actions: Tensor
     rollouts: Tensor
-    costs: Tensor
 
 
 def draw_samples(
@@ -156,4 +154,4 @@ def draw_samples(
         problem.previous_action, *problem.limits.tensors, running_weight,
     )  # fmt: skip
     order = torch.nan_to_num(costs, nan=math.inf).argsort()
-    return Samples(actions[order], rollouts[order], costs[order])
+    return Samples(actions[order], rollouts[order])
