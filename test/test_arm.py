@@ -13,6 +13,7 @@ import rclpy
 from geometry_msgs.msg import TwistStamped
 from grasp_ros.msg import SolverStatistics
 from grasp_ros.srv import SaveGoal
+from lifecycle_msgs.msg import Transition
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
@@ -120,6 +121,25 @@ def rig(tmp_path, monkeypatch):
             executor.shutdown()
             node.destroy_node()
             client.destroy_node()
+
+
+def test_parameters_that_change_while_it_is_inactive_hold_when_it_is_active_again(rig):
+    rig.plant.place = GOAL.copy()
+    rig.wait_for_status(SolverStatistics.NO_GOAL)
+    assert save(rig, 'up').success
+    rig.plant.place = START.copy()
+    assert rig.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert rig.set_parameters(control__max_action=[0.01] * 3, planner__horizon=7) == ['', '']
+    assert rig.change_state(Transition.TRANSITION_ACTIVATE)
+    rig.wait_for_status(SolverStatistics.NO_GOAL)
+    handle = rig.send_goal(Image(), name='up')
+    tick = rig.wait_for_next('solver_statistics', lambda r: r.status == SolverStatistics.SOLVED)
+    assert tick.horizon == 7
+    action = rig.wait_for_next('action', lambda m: m.twist.linear.x > 0)
+    assert action.twist.linear.x <= 0.01 + 1e-6
+    plan = rig.wait_for_next('plan')
+    assert (plan.horizon, max(plan.actions)) == (7, pytest.approx(0.01))
+    rig.result_of(handle.cancel_goal_async(), 'cancelling')
 
 
 def save(rig, name):

@@ -93,6 +93,25 @@ def test_the_commands_of_a_block_are_sent_in_order():
     assert second.plan_offset == 1
 
 
+def test_within_a_block_but_beyond_the_end_of_the_plan_the_robot_stands():
+    controller = make_controller(horizon=1)
+    plant = tiny_world.Plant((0.2, 0.3))
+    drive(controller, plant, 1)
+    controller._course.begins -= 5.0  # as after a long latency
+    tick = controller.step(plant.frame(), now_sec=plant.stamp_sec)
+    assert not tick.status.drives and not tick.action.any()
+
+
+def test_commands_are_forgotten_while_no_frame_comes():
+    controller = make_controller(config=ControllerConfig(image_timeout_sec=0.1))
+    plant = tiny_world.Plant((0.2, 0.3))
+    drive(controller, plant, 2)
+    frame = plant.frame()
+    for n in range(3000):
+        controller.step(frame, now_sec=plant.stamp_sec + n * PERIOD_SEC)
+    assert len(controller._history._actions) < 1100
+
+
 def test_skipped_frames_shift_the_warm_start_by_what_really_elapsed():
     controller = make_controller()
     plant = tiny_world.Plant((0.2, 0.3))

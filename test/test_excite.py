@@ -57,7 +57,10 @@ def node_parts():
             f'excite.{name}': value for name, value in changes.items()
         }
 
-    return excite_node.excitation, values
+    def excitation(changed):
+        return excite_node.excitation(changed, np.random.default_rng(0))
+
+    return excitation, values
 
 
 def test_parameters_say_what_is_excited_and_by_how_much(node_parts):
@@ -142,6 +145,11 @@ def test_a_robot_is_excited_when_asked_recorded_and_stands_at_the_end(tmp_path):
             rig.enable()
             rig.wait_for(lambda: excite(True).success, 'the gate to be armed anew')
             rig.wait_for(lambda: speed(rig.heard['action'][-1]) > 0, 'commands')
+            # Too fast: what is set now holds from the next command on.
+            assert rig.set_parameters('excite_node', excite__max_command=[0.01, 0.01]) == ['']
+            rig.wait_for(
+                lambda: all(0 < speed(m) < 0.015 for m in list(rig.heard['action'])[-5:]),
+                'slower ones')
             assert excite(False).success
             rig.wait_for(lambda: speed(rig.heard['action'][-1]) == 0, 'the last one')
             record.send_signal(signal.SIGINT)

@@ -128,6 +128,19 @@ def test_refuses_a_bad_command_and_stops(command, age_sec):
     assert gate.step(0.2).command == FORWARD
 
 
+def test_before_the_first_good_command_it_says_what_is_wrong_with_those_that_come():
+    gate = Gate(GateConfig(), armed=True)
+    assert gate.step(0.0).reason is GateReason.NO_COMMAND
+    for n in range(1, 60):
+        gate.accept(FORWARD, now_sec=0.1 * n, age_sec=5.0)
+        output = gate.step(0.1 * n)
+        assert output.reason is GateReason.COMMAND_INVALID
+        assert 'it was sent 5.000 s ago' in output.text
+    # Nothing has moved, so the clocks may be put right without a new enable.
+    gate.accept(FORWARD, now_sec=6.0, age_sec=0.0)
+    assert gate.step(6.0).state is GateState.PASSING
+
+
 def test_the_first_reason_stays():
     gate = armed()
     send(gate, 0.0)

@@ -276,11 +276,17 @@ class TestAgainstTheModel:
             return whole(model, function, *inputs)
 
         monkeypatch.setattr(Jepa, 'run', run)
-        settings.build_controller(self.values(planner__iterations=2))
+        settings.build_controller(self.values(planner__iterations=5))
         names = {name for name, _ in seen}
-        assert names >= {'priced', '_linearised', '_corrected', '_apart'}
+        assert names >= {'priced', '_ranked', '_linearised', '_corrected', '_apart'}
         rare = {name for name in names if max(n for (f, _), n in seen.items() if f == name) < 2}
-        assert rare <= {'_newton'}
+        assert not rare
+        # With and without a look beyond active limits: prepared, and after the frame.
+        rows = {False: set(), True: set()}
+        for (name, shapes), count in seen.items():
+            if name == '_ranked' and count > 1:
+                rows[shapes[2] is not None].add(shapes[0])
+        assert rows[True] and rows[True] <= rows[False]
 
     def test_a_controller_before_is_let_go(self, settings, monkeypatch):
         monkeypatch.syspath_prepend(Path(__file__).parent.parent / 'docs')

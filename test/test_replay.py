@@ -93,7 +93,7 @@ def drive(values):
         # With the delay of the drive just before half a quarter of the period: whatever the tick
         # takes, the command takes effect a quarter later.
         now_sec = 1e-9 * (stamp_ns + 7_000_000)
-        tick = controller.step(frame, now_sec=now_sec, passed=share)
+        tick = controller.step(frame, now_sec=now_sec, passed=share, number=number)
         if number == LATE_TICK:
             tick = controller.withdraw(tick, TickStatus.STALE_IMAGE, 'too late')
         took_sec = min(tick.encode_sec + tick.solve_sec, 0.05)  # a busy machine; before the next

@@ -25,6 +25,7 @@ from grasp_ros.node.settings import Settings
 from grasp_ros.node.tables import MPC
 from grasp_ros.node.twists import TwistLayout
 from grasp_ros.node.worker import Arrival, Counters, TickReport
+from grasp_ros.planners import registry
 from grasp_ros.planners.base import Branches, Plan
 from grasp_ros.world_models import checkpoint
 
@@ -65,7 +66,7 @@ def model():
     return checkpoint.load('two_rooms')
 
 
-def published(model, *heard, status=TickStatus.SOLVED, offset=0):
+def published(model, *heard, status=TickStatus.SOLVED, offset=0, planner='grasp'):
     """What a tick makes a node publish that is heard on these topics."""
     node = Topics(heard)
     publishers = Publishers(
@@ -74,14 +75,14 @@ def published(model, *heard, status=TickStatus.SOLVED, offset=0):
         frames_rejected=lambda: 0,
     )  # fmt: skip
     publishers.open()
-    publishers.send(report_of(model, status, offset))
+    publishers.send(report_of(model, status, offset, planner))
     assert node.names.count('plan') == 1
     publishers.destroy()
     assert not node.names
     return node
 
 
-def report_of(model, status, offset):
+def report_of(model, status, offset, planner='grasp'):
     torch.manual_seed(0)
     actions = torch.rand(3, STEPS, 1, 2)
     latents = torch.rand(3, STEPS, *model.card.latent_shape)
@@ -95,8 +96,16 @@ def report_of(model, status, offset):
     if not status.drives:
         tick = replace(tick, action=np.zeros(2), plan=None)
     arrival = Arrival(SimpleNamespace(stamp_sec=1.0), messages.to_time(1_000_000_000), 0.0)
-    settings = Settings.from_values(defaults(MPC), model.card)
+    settings = Settings.from_values(defaults(MPC) | {'planner.name': planner}, model.card)
     return TickReport(tick, 0.0, 0.0, arrival, 1, False, settings, Counters())
+
+
+@pytest.mark.parametrize('planner', registry.PLANNERS)
+def test_the_statistics_tell_the_horizon_of_every_planner(model, planner):
+    (statistics,) = published(model, planner=planner).of('solver_statistics')
+    values = {'planner.greedy.horizon': 3} | defaults(MPC)  # greedy has no parameters
+    expected = values.get(f'planner.{planner}.horizon', values['planner.horizon'])
+    assert (statistics.planner, statistics.horizon) == (planner, expected)
 
 
 def test_nothing_is_made_for_nobody(model):

@@ -23,6 +23,7 @@ from grasp_ros.node.goals import Result
 from grasp_ros.node.settings import Settings
 from grasp_ros.node.worker import Arrival, Worker
 from grasp_ros.planners import registry
+from grasp_ros.planners.grasp import Grasp
 from grasp_ros.world_models.base import ActionSpec, CameraSpec, LatentModel, ModelCard
 
 LIMIT_SEC = 20.0
@@ -91,7 +92,7 @@ class Bench:
             'planner.horizon': 5, 'planner.iterations': 2, 'control.deadline_sec': 0.02,
         } | changes  # fmt: skip
         settings = self.settings()
-        planner = registry.make(settings.planner_name, self.model, **settings.planner)
+        planner = Grasp(self.model, settings.planner)
         self.controller = Controller(
             model=self.model, planner=planner, limits=settings.limits, config=settings.controller
         )
@@ -311,6 +312,42 @@ def test_a_model_that_keeps_failing_ends_the_goal(bench):
     assert goal.end.code == Result.SOLVER_FAILED
 
 
+def test_a_goal_that_cannot_be_encoded_ends_and_the_next_one_is_driven_to(bench):
+    b = bench()
+    encode, b.model.encode = b.model.encode, lambda observation: b.model.no_such_thing
+    goal = Goal(1, RIGHT)
+    b.worker.set_goal(goal)
+    b.wait_for(lambda: goal.end is not None)
+    assert goal.end.code == Result.SOLVER_FAILED and 'cannot be encoded' in goal.end.reason
+    b.model.encode = encode
+    b.worker.set_goal(Goal(2, RIGHT))
+    b.wait_for_next(moves_right)
+
+
+def test_the_thread_lives_on_when_not_even_the_safe_command_could_be_sent(bench):
+    b = bench()
+    b.worker.set_goal(Goal(1, RIGHT))
+    b.wait_for_next(moves_right)
+    reset, failed = b.controller.reset, []
+
+    def fail():
+        failed.append(True)
+        raise RuntimeError('CUDA error: device-side assert triggered')
+
+    b.model.failure, b.controller.reset = RuntimeError('no'), fail
+    b.wait_for(lambda: failed)
+    b.model.failure, b.controller.reset = None, reset
+    b.wait_for_next(moves_right)
+
+
+def test_every_planner_that_can_be_chosen_drives(bench):
+    b = bench()
+    b.worker.set_goal(Goal(1, RIGHT))
+    for name in registry.PLANNERS:
+        b.worker.apply(b.settings(**{'planner.name': name}))
+        b.wait_for_next(lambda r, n=name: r.settings.planner_name == n and moves_right(r))
+
+
 def test_a_camera_that_is_gone_for_long_ends_the_goal(bench):
     b = bench(**{'goal.fault_timeout_sec': 0.1, 'control.image_timeout_sec': 0.05})
     goal = Goal(1, RIGHT)
@@ -327,7 +364,7 @@ def test_a_changed_horizon_reshapes_the_warm_start_and_sends_no_safe_command(ben
     for horizon in (9, 3):
         sent = len(b.reports)
         b.worker.apply(b.settings(**{'planner.horizon': horizon}))
-        first = b.wait_for_next(lambda r, n=horizon: r.settings.planner['horizon'] == n)
+        first = b.wait_for_next(lambda r, n=horizon: r.settings.planner.horizon == n)
         assert len(first.tick.plan.actions) == horizon
         assert first.tick.shift_steps >= 0
         assert all(report.tick.action.any() for report in b.reports[sent:])

@@ -159,6 +159,7 @@ class Controller:
         now_sec: float,
         timing: Timing | None = None,
         passed: float = 1.0,
+        number: int | None = None,
     ) -> Tick:
         """Give the command of one control tick.
 
@@ -167,8 +168,10 @@ class Controller:
         :param timing: what is known of this tick and need not be measured
         :param passed: share of the command that is passed on to the robot, 0 = none of it; where
             it is not the whole nothing can be foreseen, and nothing is judged by it
+        :param number: of this tick, from 1 on, which picks the random numbers; that after the
+            last one's unless stated
         """
-        self._ticks += 1
+        self._ticks = self._ticks + 1 if number is None else number
         tick = self._step_unlimited(frame, now_sec, timing)
         if not np.isfinite(tick.action).all():
             self._drop(Drop.NOT_FINITE)
@@ -292,7 +295,8 @@ class Controller:
         offset = self._timeline.step - self._course.step
         if self._course.plan is not None and 0 < offset < self.model.card.action_block:
             tick = self._go_on('')
-            tick = replace(tick, status=TickStatus.IN_BLOCK)
+            if tick.status.drives:  # and not beyond the plan's end
+                tick = replace(tick, status=TickStatus.IN_BLOCK)
         else:
             tick = self._feedback()
             kept = None if tick else self._keep()

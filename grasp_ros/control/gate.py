@@ -284,7 +284,11 @@ class Gate:
         return ''
 
     def _update_faults(self, now_sec: float) -> GateReason:
-        """Present fault; the first one stays, and is latched when it lasts too long."""
+        """Present fault; the first one stays, and is latched when it lasts too long.
+
+        Waiting for the first good command is no such fault: nothing has moved yet. It says what is
+        wrong with those that come.
+        """
         if not self._armed:
             self._fault, self._fault_detail = GateReason.NONE, ''
             return GateReason.NONE
@@ -293,14 +297,14 @@ class Gate:
         present, detail = self._present_fault(now_sec)
         if present is GateReason.NONE:
             self._fault, self._fault_detail = present, ''
+        elif self._command is None:
+            self._fault, self._fault_detail, self._fault_since_sec = present, detail, now_sec
         elif self._fault is GateReason.NONE:
             self._fault, self._fault_detail, self._fault_since_sec = present, detail, now_sec
             self.timeouts += present is GateReason.COMMAND_TIMEOUT
         lasted_sec = now_sec - self._fault_since_sec
-        # Waiting for the first command is no fault: nothing has moved yet.
-        if (
-            self._fault not in (GateReason.NONE, GateReason.NO_COMMAND)
-            and lasted_sec >= self.config.rearm_after_sec
+        if self._fault is not GateReason.NONE and self._command is not None and (
+            lasted_sec >= self.config.rearm_after_sec
         ):
             self._latched = GateReason.REARM_NEEDED
             self._fault_detail = f'it began with: {self._fault.value}'

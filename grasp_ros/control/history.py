@@ -22,6 +22,8 @@ from torch import Tensor
 from grasp_ros.errors import ObservationError
 from grasp_ros.world_models.base import ModelCard, Observation
 
+_MOST_COMMANDS = 1000  # between two frames
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -51,7 +53,9 @@ class History:
         self._frames: deque[tuple[int, Frame]] = deque(maxlen=(card.frames - 1) * block + 1)
         self._latents: deque[tuple[int, Tensor]] = deque(maxlen=(card.history - 1) * block + 1)
         self._span = max(card.frames, card.history) * block
-        self._actions: deque[tuple[float, np.ndarray]] = deque()
+        # Those that no frame can need go as frames come; while none comes, the oldest do.
+        most = _MOST_COMMANDS + self._span
+        self._actions: deque[tuple[float, np.ndarray]] = deque(maxlen=most)
 
     def add_action(self, step: float, action: np.ndarray) -> None:
         """Remember a command that was sent, from the control step on at which it takes effect.

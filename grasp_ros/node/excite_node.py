@@ -51,11 +51,15 @@ class ExciteNode(Node):
 
     def __init__(self) -> None:
         super().__init__('excite_node')
-        self._settings = ParameterServer(self, tables.EXCITE, check=excitation)
-        self._heard: GateStatus | None = None
-        self._heard_sec = -math.inf
         self._wander: Wander | None = None
         self._layout: TwistLayout | None = None
+        self._random = np.random.default_rng()
+        self._settings = ParameterServer(
+            self, tables.EXCITE, apply=self._apply,
+            check=lambda values: excitation(values, np.random.default_rng()),
+        )
+        self._heard: GateStatus | None = None
+        self._heard_sec = -math.inf
         self._left = 0
         self._publisher = self.create_publisher(
             TwistStamped, 'action', _NEWEST, **qos.publisher(self, 'action')
@@ -74,6 +78,10 @@ class ExciteNode(Node):
             self._end('the node is going down')
             self._publisher.wait_for_all_acked(_LAST_WORDS)  # the process ends right after this
 
+    def _apply(self, values: Mapping[str, Any]) -> None:
+        if self._wander is not None:  # the walk goes on, within other limits
+            self._wander, self._layout = excitation(values, self._random)
+
     def _on_gate(self, status: GateStatus) -> None:
         self._heard, self._heard_sec = status, time.monotonic()
 
@@ -87,7 +95,8 @@ class ExciteNode(Node):
             response.success, response.message = False, refusal
             return response
         values = self._settings.values
-        self._wander, self._layout = excitation(values)
+        self._random = np.random.default_rng(values['excite.seed'])
+        self._wander, self._layout = excitation(values, self._random)
         self._left = max(1, round(values['excite.duration_sec'] * values['excite.rate']))
         response.success = True
         response.message = (
@@ -139,9 +148,12 @@ class ExciteNode(Node):
         self._publisher.publish(messages.twist(command, stamp, FRAME))
 
 
-def excitation(values: Mapping[str, Any]) -> tuple[Wander, TwistLayout]:
+def excitation(
+    values: Mapping[str, Any], random: np.random.Generator
+) -> tuple[Wander, TwistLayout]:
     """What the parameters ask for: commands, and where in the twist they go.
 
+    :param random: of the commands
     :raises ConfigError: when there are not as many entries of each as fields
     """
     fields = values['excite.fields']
@@ -157,7 +169,7 @@ def excitation(values: Mapping[str, Any]) -> tuple[Wander, TwistLayout]:
             )
     layout = TwistLayout(fields, [1.0] * len(fields), parameter='excite.fields')
     wander = Wander(
-        np.random.default_rng(values['excite.seed']),
+        random,
         np.multiply(limits, shares),
         hold_steps=max(1.0, values['excite.time_constant_sec'] * values['excite.rate']),
     )

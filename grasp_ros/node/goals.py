@@ -190,10 +190,6 @@ class GoalServer:
         """Whether no result is still to be sent."""
         return all(goal.settled.is_set() for goal in self._goals.values())
 
-    def destroy(self) -> None:
-        """Take the action off the graph."""
-        self._server.destroy()
-
     def _decide(self, request: DriveToGoalImage.Goal) -> GoalResponse:
         reason = self._refusal()
         timeout_sec = request.timeout_sec

@@ -173,13 +173,15 @@ class MpcNode(LifecycleNode):
 
         result = super().on_activate(state)
         if result is SUCCESS:
+            settings = self._read_settings()  # they may have changed since configure
+            settings.install(self._controller)
             self._controller.reset()
             self._controller.set_goal(None)
             self._outputs.open()
             self._health = ControllerHealth(self._controller.model.card, self._inputs.sensors)
             self._worker = Worker(
                 controller=self._controller,
-                settings=self._read_settings(),
+                settings=settings,
                 sink=Sinks(self._outputs, self._health),
                 now_sec=self._now_sec,
                 logger=self.get_logger(),

@@ -30,6 +30,7 @@ from grasp_ros.world_models.base import ModelCard
 DEADLINE_RATIO = 0.6  # of the control period; the rest is the margin for a busy machine
 _WARM_UP_TICKS = 3
 _RATE_TOLERANCE = 1e-6
+_TORCH_THREADS = torch.get_num_threads()  # as many as it takes by itself
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
 
@@ -37,8 +38,8 @@ _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 class Settings:
     """What the worker applies between two ticks.
 
-    :param planner_name: for :func:`grasp_ros.planners.registry.make`
-    :param planner: its settings
+    :param planner_name: one of :data:`grasp_ros.planners.registry.PLANNERS`
+    :param planner: its whole configuration
     :param controller: of the controller
     :param limits: bounds and rate limit of the commands
     :param goal: when a goal is over
@@ -46,7 +47,7 @@ class Settings:
     """
 
     planner_name: str
-    planner: Mapping[str, Any]
+    planner: Any
     controller: ControllerConfig
     limits: ActionLimits
     goal: GoalConfig
@@ -63,7 +64,7 @@ class Settings:
         name, planner = planner_settings(values)
         return cls(
             planner_name=name,
-            planner=planner,
+            planner=registry.configure(name, **planner),
             controller=_controller_config(values, card),
             limits=_limits(values, card, device),
             goal=GoalConfig(
@@ -74,6 +75,14 @@ class Settings:
             ),
             goal_fault_timeout_sec=values['goal.fault_timeout_sec'],
         )
+
+    def install(self, controller: Controller) -> None:
+        """Put them in force; the planner stays, with what it has learned, where it is the same."""
+        kind = registry.PLANNERS[self.planner_name].planner
+        present = controller.planner
+        if type(present) is not kind or present.config != self.planner:
+            controller.planner = kind(controller.model, self.planner)
+        controller.limits, controller.config = self.limits, self.controller
 
 
 def check(values: Mapping[str, Any], card: ModelCard | None) -> None:
@@ -86,8 +95,7 @@ def check(values: Mapping[str, Any], card: ModelCard | None) -> None:
         proprioception_fields(values, card)
         Settings.from_values(values, card)
     name, settings = planner_settings(values)
-    entry = registry.PLANNERS[name]
-    entry.config(**entry.fixed, **settings)
+    registry.configure(name, **settings)
 
 
 def planner_settings(values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -171,8 +179,7 @@ def build_controller(
     """
     gc.unfreeze()  # of a controller before, whose model may be gone
     gc.collect()
-    if values['model.threads']:
-        torch.set_num_threads(values['model.threads'])
+    torch.set_num_threads(values['model.threads'] or _TORCH_THREADS)
     model = checkpoint.load(
         values['model.path'], device=values['model.device'],
         precision=values['model.precision'], cuda_graphs=values['model.cuda_graphs'],
@@ -180,7 +187,7 @@ def build_controller(
     card = model.card
     check(values, card)
     settings = Settings.from_values(values, card, model.device)
-    planner = registry.make(settings.planner_name, model, **settings.planner)
+    planner = registry.PLANNERS[settings.planner_name].planner(model, settings.planner)
     controller = Controller(
         model=model,
         planner=planner,
@@ -213,14 +220,14 @@ def black_frame(card: ModelCard, stamp_sec: float) -> Frame:
 
 
 def _warm_up(controller: Controller) -> None:
-    """Encode, solve, prepare and correct, whichever the schedule: it may change later."""
+    """Encode, solve, prepare and correct in either schedule: it may change later."""
     config, card = controller.config, controller.model.card
-    controller.config = replace(
-        config, schedule='ahead', feedback_updates=1, unforeseen_frames=0, frozen_frames=0,
-        drop_innovation=0.0,
-    )  # fmt: skip
     # Twice from a cold start: on a GPU what is done again is captured.
-    for _ in range(2):
+    for schedule in ('ahead', 'after_frame') * 2:
+        controller.config = replace(
+            config, schedule=schedule, feedback_updates=1, unforeseen_frames=0, frozen_frames=0,
+            drop_innovation=0.0,
+        )  # fmt: skip
         now_sec = time.monotonic()
         controller.reset()
         controller.set_goal(controller.encode_goal(black_frame(card, now_sec)))

@@ -317,11 +317,11 @@ EXCITE = (
     ),
     Parameter(
         'excite.duration_sec', 'double', 60.0, unit='s', low=0.1, high=86400.0,
-        meaning='How long the robot is driven after the service `excite` was called.',
+        meaning='How long the robot is driven after the service `excite` was called; read then.',
     ),
     Parameter(
         'excite.seed', 'integer', 0, low=0, high=2**31 - 1,
-        meaning='Of the commands: equal seeds give equal ones.',
+        meaning='Of the commands: equal seeds give equal ones; read when `excite` is called.',
     ),
 )  # fmt: skip
 

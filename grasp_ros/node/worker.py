@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -26,7 +27,6 @@ from grasp_ros.control.warm_start import Drop
 from grasp_ros.node.goal_run import GoalRun, begin
 from grasp_ros.node.goals import Goal, GoalEnd, Result
 from grasp_ros.node.settings import Settings
-from grasp_ros.planners import registry
 
 PREPARE_MARGIN = 0.1  # of a period: between a preparation's last iteration and the next tick
 
@@ -98,7 +98,7 @@ class Worker:
     up at the next tick.
 
     :param controller: ready to run
-    :param settings: that it was made with
+    :param settings: that are in force in it
     :param sink: gets a report in every tick
     :param now_sec: the ROS clock, on which frames are stamped
     :param logger: of the node
@@ -151,9 +151,9 @@ class Worker:
         with self._changed:
             self._stopped = True
             goal, self._wanted_goal = self._wanted_goal, None
+            if goal is not None:  # in here: else the thread would end it as cancelled
+                goal.finish(self._end(Result.DEACTIVATED, 'deactivated or shut down', goal))
             self._changed.notify()
-        if goal is not None:
-            goal.finish(self._end(Result.DEACTIVATED, 'deactivated or shut down', goal))
         self._thread.join(timeout_sec)
         return not self._thread.is_alive()
 
@@ -183,8 +183,8 @@ class Worker:
         """Drive to another goal; the one before ends with PREEMPTED."""
         with self._changed:
             before, self._wanted_goal = self._wanted_goal, goal
-        if before is not None:
-            before.finish(self._end(Result.PREEMPTED, f'goal {goal.number} came', before))
+            if before is not None:  # in here: else the thread would end it as cancelled
+                before.finish(self._end(Result.PREEMPTED, f'goal {goal.number} came', before))
 
     def cancel(self, goal: Goal) -> None:
         """Stop driving to a goal."""
@@ -209,9 +209,13 @@ class Worker:
                 if failure != self._failure:
                     self._logger.error(f'{work} failed: {traceback.format_exc()}')
             self._failure = failure
-            if failure:
-                # Only here: as long as the exception lives, so does what the solve has allocated.
+            if not failure:
+                continue
+            # Only here: as long as the exception lives, so does what the solve has allocated.
+            try:
                 self._recover(failure)
+            except Exception:  # the next tick tries again, and the gate stops the robot meanwhile
+                self._logger.error(f'no safe command was sent: {traceback.format_exc()}')
 
     def _wait_for_tick(self) -> bool:
         """Sleep until the next tick is due; False when there is none any more."""
@@ -242,8 +246,11 @@ class Worker:
             frame = None if arrival is None else arrival.frame
             if stands:
                 tick = Tick(self._controller.safe_action, TickStatus.CLOCK_STANDS)
+                tick = self._controller.withdraw(tick, tick.status, '')  # none of its own is sent
             else:
-                tick = self._controller.step(frame, now_sec=now_sec, passed=self._passed())
+                tick = self._controller.step(
+                    frame, now_sec=now_sec, passed=self._passed(), number=self._counters.ticks + 1
+                )
             with self._changed:
                 if self._wanted_goal is wanted or self._stopped:
                     break
@@ -361,15 +368,7 @@ class Worker:
             clear, self._clear_requested = self._clear_requested, False
             arrival = self._arrival
         if settings is not None:
-            controller = self._controller
-            if (settings.planner_name, settings.planner) != (
-                self._settings.planner_name,
-                self._settings.planner,
-            ):
-                controller.planner = registry.make(
-                    settings.planner_name, controller.model, **settings.planner
-                )
-            controller.limits, controller.config = settings.limits, settings.controller
+            settings.install(self._controller)
             self._settings = settings
             if self._run is not None:
                 self._run.apply(settings)
@@ -393,19 +392,26 @@ class Worker:
         self._controller.set_goal(None)
         if wanted is not None:
             self._goal_number, self._goal_reached = wanted.number, False
-            self._run = begin(wanted, self._controller, self._settings, self._goal_sec())
+            try:
+                self._run = begin(wanted, self._controller, self._settings, self._goal_sec())
+            except Exception as error:
+                text = f'the goal cannot be encoded: {type(error).__name__}: {error}'
+                self._forget(wanted)
+                wanted.finish(GoalEnd(Result.SOLVER_FAILED, text))
+                raise
             if self._run is None:
-                with self._changed:
-                    if self._wanted_goal is wanted:
-                        self._wanted_goal = None
+                self._forget(wanted)
                 return self._follow_wanted_goal()
         return wanted
 
-    def _finish_run(self, end: GoalEnd) -> None:
-        goal, self._run = self._run.goal, None
+    def _forget(self, goal: Goal) -> None:
         with self._changed:
             if self._wanted_goal is goal:
                 self._wanted_goal = None
+
+    def _finish_run(self, end: GoalEnd) -> None:
+        goal, self._run = self._run.goal, None
+        self._forget(goal)
         goal.finish(end)
 
     def _end(self, code: int, reason: str, goal: Goal) -> GoalEnd:
@@ -417,8 +423,6 @@ class Worker:
     def _recover(self, failure: str) -> None:
         """Send the safe command and forget all that may be bad; the next tick tries again."""
         self._controller.reset()
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()  # what the failed solve has left may be what the next needs
         tick = Tick(
             action=self._controller.safe_action,
             status=TickStatus.SOLVER_FAILED,
@@ -442,6 +446,9 @@ class Worker:
         if end is not None:
             self._finish_run(end)
             self._controller.set_goal(None)
+        if torch.cuda.is_initialized():
+            with suppress(RuntimeError):  # the device itself may be what has failed
+                torch.cuda.empty_cache()  # what the solve has left may be what the next needs
 
     def _log_status(self, tick: Tick) -> None:
         """One line when the robot is stopped for a new reason, one when it drives again."""

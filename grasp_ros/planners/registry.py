@@ -53,8 +53,8 @@ def settings_of(name: str) -> frozenset[str]:
     return frozenset(f.name for f in fields(entry.config)) - frozenset(entry.fixed)
 
 
-def make(name: str, model: WorldModel, **settings: Any) -> Planner:
-    """Build a planner.
+def configure(name: str, **settings: Any) -> Any:
+    """The whole configuration of a planner.
 
     :param name: one of :data:`PLANNERS`
     :param settings: fields of its configuration; the rest keep their defaults
@@ -67,7 +67,16 @@ def make(name: str, model: WorldModel, **settings: Any) -> Planner:
             f'planner {name} has no setting {", ".join(sorted(unknown))}; '
             f'it takes {", ".join(sorted(settings_of(name)))}'
         )
-    return entry.planner(model, entry.config(**entry.fixed, **settings))
+    return entry.config(**entry.fixed, **settings)
+
+
+def make(name: str, model: WorldModel, **settings: Any) -> Planner:
+    """Build a planner.
+
+    :param name: as for :func:`configure`, and so what it raises
+    :param settings: likewise
+    """
+    return _entry(name).planner(model, configure(name, **settings))
 
 
 def _entry(name: str) -> _Entry:

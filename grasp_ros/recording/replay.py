@@ -27,6 +27,7 @@ from grasp_ros.control.timeline import Timing
 from grasp_ros.errors import ConfigError, GraspError
 from grasp_ros.node import compressed_images, images, parameters, settings, tables
 from grasp_ros.node.passage import Passage
+from grasp_ros.planners import registry
 from grasp_ros.recording.bag import IMAGES, Bag, RecordingError
 from grasp_ros.recording.run import Command, RecordedTick, Run, read_run
 from grasp_ros.world_models.base import ModelCard
@@ -118,7 +119,6 @@ def replay(
     wanted_goals = _Goals(run, goals, card)
     gate, now_sec = deque(run.gate), [0.0]
     passage = Passage(clock=lambda: now_sec[0])
-    _count_up(controller, run.ticks[0])
     goal_id, result = 0, []
     for recorded in run.ticks:
         frame, has_frame = frames.at(recorded.image_ns)
@@ -132,11 +132,14 @@ def replay(
         elif not recorded.drives and recorded.status in ('NO_GOAL', 'GOAL_REACHED'):
             controller.set_goal(None)
         if recorded.status == TickStatus.CLOCK_STANDS.name:  # the controller was not asked
-            tick = Tick(controller.safe_action, TickStatus.CLOCK_STANDS)
+            tick = controller.withdraw(
+                Tick(controller.safe_action, TickStatus.CLOCK_STANDS), TickStatus.CLOCK_STANDS, ''
+            )
         else:
             timing = _timing(recorded, controller)
             tick = controller.step(
-                frame, now_sec=recorded.now_sec, timing=timing, passed=passage.share()
+                frame, now_sec=recorded.now_sec, timing=timing, passed=passage.share(),
+                number=recorded.number,
             )
         if tick.status.drives and recorded.status == TickStatus.STALE_IMAGE.name:
             # It took so long that the node did not send it any more.
@@ -182,12 +185,6 @@ class _Goals:
                 'recorded'
             )
         return Frame({self._name: images.to_rgb(known[-1], **size)}, 0.0)
-
-
-def _count_up(controller: Controller, first: RecordedTick) -> None:
-    """Make as many ticks before the first one as there were: they pick the random numbers."""
-    for _ in range(first.number - 1):
-        controller.step(None, now_sec=first.now_sec)
 
 
 def _timing(recorded: RecordedTick, controller: Controller) -> Timing:
@@ -351,7 +348,8 @@ def command(bag: Path, params: Path | None, goals: tuple[Path, ...], namespace: 
                                 image_topic=image_topic)
     except GraspError as error:
         raise click.ClickException(str(error)) from error
-    told = (values['planner.name'], settings.planner_settings(values)[1].get('horizon'))
+    name, planner = settings.planner_settings(values)
+    told = (name, registry.configure(name, **planner).horizon)
     if run.planner is not None and run.planner != told:
         click.echo(f'The run had planner {run.planner[0]} with horizon {run.planner[1]}, the '
                    f'parameters say {told[0]} with {told[1]}: other parameters?')

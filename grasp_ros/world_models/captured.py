@@ -95,7 +95,7 @@ class Graphs:
             if generator is not None:
                 generator.set_state(state)
                 graph.register_generator_state(generator)
-            # Other threads go on: one encodes a goal while another captures.
+            # Other threads may go on meanwhile.
             with torch.cuda.graph(
                 graph, pool=self._pool, stream=stream, capture_error_mode='thread_local'
             ):
@@ -119,7 +119,7 @@ class Captured:
         self._graphs = graphs
         self._captured: dict[tuple, tuple[Graph, list[Tensor]]] = {}
         self._seen: set[tuple] = set()
-        # A goal is encoded beside the loop, and the inputs of a graph are there once.
+        # The inputs of a graph are there once, whichever thread calls.
         self._lock = threading.Lock()
 
     def __call__(self, *inputs: Any) -> Any:
