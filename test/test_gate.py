@@ -136,9 +136,14 @@ def test_before_the_first_good_command_it_says_what_is_wrong_with_those_that_com
         output = gate.step(0.1 * n)
         assert output.reason is GateReason.COMMAND_INVALID
         assert 'it was sent 5.000 s ago' in output.text
+    # One that was good when it came, but is old or followed by what is not, is not enough to begin.
+    gate.accept(FORWARD, now_sec=5.95, age_sec=0.29)
+    gate.accept((math.nan,) * 6, now_sec=5.96, age_sec=0.0)
+    for n in range(60, 90):
+        assert gate.step(0.1 * n).reason is GateReason.COMMAND_INVALID
     # Nothing has moved, so the clocks may be put right without a new enable.
-    gate.accept(FORWARD, now_sec=6.0, age_sec=0.0)
-    assert gate.step(6.0).state is GateState.PASSING
+    gate.accept(FORWARD, now_sec=9.0, age_sec=0.0)
+    assert gate.step(9.0).state is GateState.PASSING
 
 
 def test_the_first_reason_stays():

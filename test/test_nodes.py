@@ -254,7 +254,7 @@ def test_who_listens_sees_where_the_plan_leads_and_a_robot_that_is_told_ahead_ge
     seen = JointState(name=['x', 'y'], position=[0.0, 0.0])
     timer = client.create_timer(0.05, lambda: joints.publish(seen))
     try:
-        one.wait_for(lambda: client.count_publishers('/one/arm'), 'the second gate')
+        one.wait_for(lambda: heard['arm'], 'the second gate, which has seen the joints')
         handle = drive_off(one)
         one.wait_for(has_a_plan, 'a trajectory with a plan in it')
         assert all(not any(message.points[-1].velocities) for message in heard['arm'])

@@ -126,6 +126,7 @@ class Gate:
         self._fault = GateReason.NONE
         self._fault_detail = ''
         self._fault_since_sec = 0.0
+        self._has_begun = False  # good commands, since it was armed
         self._invalid = ''
         self._source: Hashable | None = None
         self._sequence: int | None = None
@@ -142,6 +143,7 @@ class Gate:
         self._armed = on
         if on:
             self._latched = self._fault = GateReason.NONE
+            self._has_begun = False
             self._invalid = ''
             self._source = self._sequence = self._command = None
 
@@ -286,8 +288,8 @@ class Gate:
     def _update_faults(self, now_sec: float) -> GateReason:
         """Present fault; the first one stays, and is latched when it lasts too long.
 
-        Waiting for the first good command is no such fault: nothing has moved yet. It says what is
-        wrong with those that come.
+        Before the first good command since it was armed there is no such fault: nothing has moved
+        yet. It says what is wrong with those that come.
         """
         if not self._armed:
             self._fault, self._fault_detail = GateReason.NONE, ''
@@ -295,17 +297,16 @@ class Gate:
         if self._has_latched():
             return self._latched
         present, detail = self._present_fault(now_sec)
+        self._has_begun |= present in (GateReason.NONE, GateReason.COMMAND_TIMEOUT)
         if present is GateReason.NONE:
             self._fault, self._fault_detail = present, ''
-        elif self._command is None:
+        elif not self._has_begun:
             self._fault, self._fault_detail, self._fault_since_sec = present, detail, now_sec
         elif self._fault is GateReason.NONE:
             self._fault, self._fault_detail, self._fault_since_sec = present, detail, now_sec
             self.timeouts += present is GateReason.COMMAND_TIMEOUT
         lasted_sec = now_sec - self._fault_since_sec
-        if self._fault is not GateReason.NONE and self._command is not None and (
-            lasted_sec >= self.config.rearm_after_sec
-        ):
+        if self._fault is not GateReason.NONE and lasted_sec >= self.config.rearm_after_sec:
             self._latched = GateReason.REARM_NEEDED
             self._fault_detail = f'it began with: {self._fault.value}'
             return self._latched

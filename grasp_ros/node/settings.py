@@ -81,7 +81,7 @@ class Settings:
         kind = registry.PLANNERS[self.planner_name].planner
         present = controller.planner
         if type(present) is not kind or present.config != self.planner:
-            controller.planner = kind(controller.model, self.planner)
+            controller.planner = registry.build(self.planner_name, controller.model, self.planner)
         controller.limits, controller.config = self.limits, self.controller
 
 
@@ -187,7 +187,7 @@ def build_controller(
     card = model.card
     check(values, card)
     settings = Settings.from_values(values, card, model.device)
-    planner = registry.PLANNERS[settings.planner_name].planner(model, settings.planner)
+    planner = registry.build(settings.planner_name, model, settings.planner)
     controller = Controller(
         model=model,
         planner=planner,

@@ -76,7 +76,15 @@ def make(name: str, model: WorldModel, **settings: Any) -> Planner:
     :param name: as for :func:`configure`, and so what it raises
     :param settings: likewise
     """
-    return _entry(name).planner(model, configure(name, **settings))
+    return build(name, model, configure(name, **settings))
+
+
+def build(name: str, model: WorldModel, config: Any) -> Planner:
+    """Build a planner of a whole configuration.
+
+    :param config: that :func:`configure` gave for this name
+    """
+    return _entry(name).planner(model, config)
 
 
 def _entry(name: str) -> _Entry:

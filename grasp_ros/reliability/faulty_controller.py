@@ -24,7 +24,7 @@ from rclpy.parameter import Parameter
 
 from grasp_ros.node.mpc_node import MpcNode
 from grasp_ros.planners import registry
-from grasp_ros.planners.base import Plan
+from grasp_ros.planners.base import Plan, Planner
 
 LATE_SEC = 0.07  # longer than the deadline, shorter than the control period
 POLL_SEC = 0.005
@@ -41,14 +41,14 @@ class FaultySolver:
 
     def __init__(self) -> None:
         self.fault = ''
-        self._make = registry.make
+        self._build = registry.build
 
     def install(self) -> None:
         """Wrap every planner that is made from now on."""
-        registry.make = self._make_faulty
+        registry.build = self._build_faulty
 
-    def _make_faulty(self, *args: Any, **settings: Any):
-        planner = self._make(*args, **settings)
+    def _build_faulty(self, *arguments: Any) -> Planner:
+        planner = self._build(*arguments)
         solve = planner.solve
         planner.solve = lambda *problem: self._solve(solve, *problem)
         return planner
