@@ -378,7 +378,7 @@ def test_a_killed_run_goes_on_and_reports(suite_file, tmp_path):
              if cell['study'] == 'feedback' and cell['training_seed'] == '0'}
     assert len(ticks) == 1
     table = (out / 'table.md').read_text()
-    assert 'grasp is' in table and 'greedy' in table
+    assert 'grasp is' in table and '| none | greedy | default | after_frame |' in table
     assert arms['uncorrected']['subject_ahead']['episodes'] == 2
     for name in ('latency', 'deadline', 'ablation', 'feedback'):
         assert (out / f'{name}.png').stat().st_size > 1000

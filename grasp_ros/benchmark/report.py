@@ -20,6 +20,7 @@ from grasp_ros.benchmark.escape import DEEP, bin_of
 from grasp_ros.benchmark.latency import LATENCY_FILE
 from grasp_ros.benchmark.run import (
     GREEDY,
+    GREEDY_SETTINGS,
     Tuned,
     ablation_cells,
     feedback_cells,
@@ -259,7 +260,7 @@ def _scores_table(suite: Suite, tuned: Tuned, found: Sequence[Mapping[str, Any]]
     for row in found:
         ms = row['deadline_ms']
         result = tuned.get((row['task'], row['entry'], suite.tuned_deadline(ms))) if ms else None
-        settings = result['settings'] if result else {}
+        settings = result['settings'] if result else GREEDY_SETTINGS
         action, tick = row['image_to_action_cpu_ms'], row['tick_cpu_ms']
         wall = row['image_to_action_wall_ms']
         rows.append((

@@ -18,6 +18,7 @@ from grasp_ros.control.controller import ControllerConfig
 
 Tuned = Mapping[tuple[str, str, float], Mapping[str, Any]]
 GREEDY = 'greedy'
+GREEDY_SETTINGS = {'schedule': 'after_frame'}
 _TICKS = 50  # of a usual episode
 _TICK_MS = 3.0  # picture, physics and scoring
 
@@ -34,8 +35,7 @@ def run_cells(suite: Suite, tuned: Tuned, *, only: str = '') -> list[Cell]:
     for task in suite.tasks:
         for seed in task.models:
             if is_meant(only, task.name, GREEDY):
-                cells.append(_cell(suite, task, seed, GREEDY, GREEDY,
-                                   {'schedule': 'after_frame'}, study='run',
+                cells.append(_cell(suite, task, seed, GREEDY, GREEDY, GREEDY_SETTINGS, study='run',
                                    deadline_ms=0.0, charge=False))
             for entry in suite.planners:
                 if not is_meant(only, task.name, entry.name):
