@@ -136,7 +136,7 @@ def test_before_the_first_good_command_it_says_what_is_wrong_with_those_that_com
         output = gate.step(0.1 * n)
         assert output.reason is GateReason.COMMAND_INVALID
         assert 'it was sent 5.000 s ago' in output.text
-    # One that was good when it came, but is old or followed by what is not, is not enough to begin.
+    # One that was good when it came, and is followed by what is not, is not enough to begin.
     gate.accept(FORWARD, now_sec=5.95, age_sec=0.29)
     gate.accept((math.nan,) * 6, now_sec=5.96, age_sec=0.0)
     for n in range(60, 90):
