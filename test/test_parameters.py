@@ -288,6 +288,16 @@ class TestAgainstTheModel:
                 rows[shapes[2] is not None].add(shapes[0])
         assert rows[True] and rows[True] <= rows[False]
 
+    def test_no_number_of_threads_undoes_the_one_before(self, settings):
+        before = torch.get_num_threads()
+        try:
+            usual = settings._TORCH_THREADS
+            for threads, found in ((usual + 1, usual + 1), (0, usual)):
+                settings.build_controller(self.values(model__threads=threads))
+                assert torch.get_num_threads() == found
+        finally:
+            torch.set_num_threads(before)
+
     def test_a_controller_before_is_let_go(self, settings, monkeypatch):
         monkeypatch.syspath_prepend(Path(__file__).parent.parent / 'docs')
         values = self.values(model__path='python:example_model:make', model__precision='bfloat16')

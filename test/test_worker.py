@@ -247,6 +247,35 @@ def test_no_goal_ends_in_a_pause_of_the_clock_before_it_is_noticed(bench):
     assert goal.end.code == Result.NO_PROGRESS
 
 
+def test_after_a_pause_of_the_clock_the_rate_limit_counts_from_standing_still(bench):
+    b = bench(**{'control.max_action_rate': [0.5, 0.5], 'control.image_timeout_sec': 0.2})
+    b.worker.set_goal(Goal(1, RIGHT))
+    most = float(b.controller.limits.max_change[0])
+    b.wait_for_next(lambda r: r.tick.action[0] > 2.5 * most)
+    stopped_sec = time.monotonic()
+    b.now_sec = lambda: stopped_sec
+    b.wait_for_next(lambda r: r.tick.status is TickStatus.CLOCK_STANDS, seeing=False)
+    b.now_sec = time.monotonic
+    first = b.wait_for_next(lambda r: r.tick.status.drives)
+    assert 0 < first.tick.action[0] <= most + 1e-6
+
+
+def test_the_random_numbers_of_a_tick_are_those_of_the_number_that_is_recorded(bench):
+    b = bench()
+    step, asked = b.controller.step, []
+
+    def watched(*arguments, number, **options):
+        asked.append(number)
+        return step(*arguments, number=number, **options)
+
+    b.controller.step = watched
+    first = b.wait_for_next(lambda r: asked)
+    b.wait_for_next(lambda r: r.counters.ticks > first.counters.ticks + 3)
+    told = [report.counters.ticks for report in b.reports]
+    assert len(asked) > 3 and set(asked[:3]) <= set(told)
+    assert asked[:3] == list(range(asked[0], asked[0] + 3))
+
+
 def test_a_solver_that_hangs_does_not_keep_the_worker_from_being_stopped(bench):
     b = bench()
     goal = Goal(1, RIGHT)

@@ -90,12 +90,13 @@ def check(values: Mapping[str, Any], card: ModelCard | None) -> None:
 
     :raises ConfigError: with the reason
     """
-    if card is not None:
-        control_period_sec(values, card)
-        proprioception_fields(values, card)
-        Settings.from_values(values, card)
-    name, settings = planner_settings(values)
-    registry.configure(name, **settings)
+    if card is None:
+        name, settings = planner_settings(values)
+        registry.configure(name, **settings)
+        return
+    control_period_sec(values, card)
+    proprioception_fields(values, card)
+    Settings.from_values(values, card)
 
 
 def planner_settings(values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
