@@ -68,7 +68,7 @@ SUITE = {
             'uncorrected': {'planner': 'cem', 'charge': [True],
                             'settings': {'schedule': 'ahead', 'feedback_updates': 0}},
             'gain': {'planner': 'cem', 'law': 'gain', 'charge': [True],
-                     'settings': {'schedule': 'ahead'}},
+                     'settings': {'schedule': 'ahead'}, 'episodes': {'kicks': 2}},
         },
     },
     'latency': {'task': 'rooms', 'horizons': [5], 'ticks': 3,
@@ -374,10 +374,16 @@ def test_a_killed_run_goes_on_and_reports(suite_file, tmp_path):
     assert arms['full']['regret']['difference'] == 0
     assert arms['gain']['against_blind'] is not None
     # The same kicks for all, and as many episodes of the same length.
-    ticks = {tuple(e['ticks'] for e in cell['episodes']) for cell in data['cells']
+    ticks = {cell['episodes'][0]['ticks'] for cell in data['cells']
              if cell['study'] == 'feedback' and cell['training_seed'] == '0'}
     assert len(ticks) == 1
+    # More episodes of an arm's own are compared where the other one has them too.
+    assert {name: row['episodes'] for name, row in arms.items()} == {
+        'full': 2, 'uncorrected': 2, 'gain': 4,
+    }
+    assert arms['gain']['held_difference']['episodes'] == 2
     table = (out / 'table.md').read_text()
+    assert '| rooms | 2 | cem |' in table.partition('Settings as tuned')[2]
     assert 'grasp is' in table and '| none | greedy | default | after_frame |' in table
     assert arms['uncorrected']['subject_ahead']['episodes'] == 2
     for name in ('latency', 'deadline', 'ablation', 'feedback'):

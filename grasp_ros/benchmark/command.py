@@ -91,15 +91,14 @@ def run(suite: Suite, out: Path, jobs: int, only: str) -> None:
     """Drive the reported episodes: every task, seed, planner and deadline, and GRASP's parts."""
     tuned = tuning.write_tuned(suite, out)
     cells = runs.run_cells(suite, tuned, only=only)
-    if not only:
-        cells += runs.ablation_cells(suite, tuned)
+    cells += runs.ablation_cells(suite, tuned, only=only)
     untuned = sorted(
         {f'{s.task.name}/{s.entry.name}' for s in tuning.searches(suite, only=only)
          if (s.task.name, s.entry.name, s.deadline_ms) not in tuned}
     )
     if untuned:
         click.echo(f'Left out, because not tuned: {", ".join(untuned)}', err=True)
-    run_jobs(runs.jobs(cells, suite.episodes, out), title='run', processes=jobs)
+    run_jobs(runs.jobs(suite, cells, out), title='run', processes=jobs)
 
 
 @_subcommand
@@ -109,7 +108,7 @@ def feedback(suite: Suite, out: Path, jobs: int, only: str) -> None:
         cell for cell in runs.feedback_cells(suite, tuning.write_tuned(suite, out))
         if is_meant(only, cell.task, cell.entry)
     ]
-    run_jobs(runs.jobs(cells, suite.feedback['episodes'], out), title='feedback', processes=jobs)
+    run_jobs(runs.jobs(suite, cells, out), title='feedback', processes=jobs)
 
 
 @_subcommand

@@ -51,9 +51,9 @@ def write(suite: Suite, tuned: Tuned, folder: Path) -> None:
         *run_cells(suite, tuned), *ablation_cells(suite, tuned), *feedback_cells(suite, tuned),
     ]
     driven = [(cell, results_of(cell, folder)) for cell in _unique(cells)]
-    runs = _grouped(driven, 'run', suite.episodes)
-    ablations = _grouped(driven, 'ablation', suite.episodes)
-    studies = _grouped(driven, 'feedback', suite.feedback.get('episodes', 0))
+    runs = _grouped(suite, driven, 'run')
+    ablations = _grouped(suite, driven, 'ablation')
+    studies = _grouped(suite, driven, 'feedback')
     latency = _read(folder / LATENCY_FILE)
     parts = {
         'scores': [
@@ -89,13 +89,16 @@ def _unique(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def _grouped(
-    driven: Iterable[tuple[Cell, list[dict[str, Any]]]], study: str, episodes: int
+    suite: Suite, driven: Iterable[tuple[Cell, list[dict[str, Any]]]], study: str
 ) -> Driven:
     """(task, entry, deadline) or, in the feedback study, (task, disturbance, entry, charge)."""
     found: Driven = {}
     for cell, lines in driven:
+        if cell.study != study:
+            continue
+        episodes = suite.episodes_of(study, cell.entry, cell.disturbance[0])
         lines = [line for line in lines if line['index'] < episodes]
-        if cell.study != study or not lines:
+        if not lines:
             continue
         key = (cell.task, cell.entry, cell.deadline_ms)
         if study == 'feedback':
@@ -219,6 +222,7 @@ def table(suite: Suite, tuned: Tuned, parts: Mapping[str, Any]) -> str:
         _ablation_table(parts['ablation']),
         _feedback_table(parts['feedback']),
         _latency_table(parts['latency']),
+        _settings_table(tuned),
     ]
     return '\n'.join(section for section in sections if section)
 
@@ -366,4 +370,18 @@ def _latency_table(found: Sequence[Mapping[str, Any]]) -> str:
         'at T = 1 that is timed between the ticks of the same run, once a tick and after the '
         'encoder like what it is compared with; full solves without a deadline.',
         ('planner', *(f'T = {t}' for t in horizons), 'last / first'), rows,
+    )
+
+
+def _settings_table(tuned: Tuned) -> str:
+    return _markdown(
+        'Settings as tuned',
+        'What every search chose, the default of the planner where nothing is said, and what it '
+        'held on its tuning episodes.',
+        ('task', 'deadline, ms', 'planner', 'held', 'settings'),
+        [
+            (task, f'{ms:g}', entry, f'{100 * result["held"]:.0f} % of {result["episodes"]}',
+             ', '.join(f'{name} {value}' for name, value in result['settings'].items()) or '–')
+            for (task, entry, ms), result in tuned.items()
+        ],
     )

@@ -51,10 +51,12 @@ def run_cells(suite: Suite, tuned: Tuned, *, only: str = '') -> list[Cell]:
     return cells
 
 
-def ablation_cells(suite: Suite, tuned: Tuned) -> list[Cell]:
+def ablation_cells(suite: Suite, tuned: Tuned, *, only: str = '') -> list[Cell]:
     """GRASP minus each of its parts, at the tuned settings of one deadline.
 
     A part that the tuned settings do not use is not taken away again.
+
+    :param only: ``task/planner``, either of them may be empty; the parts are the planner's
     """
     cells = []
     if not suite.ablation:
@@ -62,7 +64,7 @@ def ablation_cells(suite: Suite, tuned: Tuned) -> list[Cell]:
     subject, deadline_ms = suite.planners[0], suite.ablation['deadline_ms']
     for task in suite.tasks:
         full = chosen(suite, tuned, task.name, subject.name, deadline_ms)
-        if full is None:
+        if full is None or not is_meant(only, task.name, subject.name):
             continue
         for name, change in suite.ablation['variants'].items():
             change = dict(change)
@@ -119,7 +121,7 @@ def chosen(
     return None if result is None else result['settings']
 
 
-def jobs(cells: list[Cell], episodes: int, folder: Path) -> list[Job]:
+def jobs(suite: Suite, cells: list[Cell], folder: Path) -> list[Job]:
     """One job a cell; a cell that is driven already costs next to nothing."""
     return [
         Job(
@@ -129,6 +131,7 @@ def jobs(cells: list[Cell], episodes: int, folder: Path) -> list[Job]:
             cost=episodes * _TICKS * (_TICK_MS + (cell.deadline_ms or 20.0)),
         )
         for cell in cells
+        for episodes in [suite.episodes_of(cell.study, cell.entry, cell.disturbance[0])]
     ]
 
 

@@ -86,6 +86,7 @@ class Arm:
     :param deadline_ms: image to action; 0 = none
     :param charge: the charges that it is run under
     :param under: the disturbances that it is run under; empty for all
+    :param episodes: disturbance -> episodes, where they are others than the study's
     """
 
     name: str
@@ -95,6 +96,7 @@ class Arm:
     deadline_ms: float = 0.0
     charge: tuple[bool, ...] = (False, True)
     under: tuple[str, ...] = ()
+    episodes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,13 @@ class Suite:
     def task(self, name: str) -> Task:
         """The task of that name."""
         return next(task for task in self.tasks if task.name == name)
+
+    def episodes_of(self, study: str, entry: str, disturbance: str) -> int:
+        """Episodes of a planner, variant or arm on one model."""
+        if study != 'feedback':
+            return self.episodes
+        arm = next(arm for arm in self.feedback['arms'] if arm.name == entry)
+        return arm.episodes.get(disturbance, self.feedback['episodes'])
 
     def tuned_deadline(self, deadline_ms: float) -> float:
         """The deadline whose tuned settings serve another one: the nearest by ratio."""
