@@ -38,7 +38,8 @@ demo: venv
 	$(BIN)/grasp-ros demo $(DEMO_ARGS)
 
 test: venv
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m 'not processes'
+	$(BIN)/python -m pytest -m processes
 
 lint: venv
 	$(BIN)/ruff check .

@@ -30,6 +30,8 @@ from grasp_ros.world_models.base import (
     SignalSpec,
 )
 
+pytestmark = pytest.mark.processes
+
 RATE_HZ = 30.0
 START, GOAL = np.array([0.2, 0.3, -0.4]), np.array([0.6, 0.5, 0.2])
 CARD = ModelCard(

@@ -16,6 +16,8 @@ from grasp_ros.world_models.checkpoint import resolve
 if importlib.util.find_spec('rclpy') is None:
     pytest.skip('rclpy is not installed: the demo needs ROS 2', allow_module_level=True)
 
+pytestmark = pytest.mark.processes
+
 FIELDS = {
     'goals', 'reached', 'held', 'ticks', 'deadline_misses', 'control_rate_hz', 'tick_ms',
     'image_to_action_ms', 'false_success',

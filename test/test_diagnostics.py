@@ -27,6 +27,8 @@ from grasp_ros.node.worker import Counters, TickReport
 from grasp_ros.reliability.rig import Rig, open_client
 from grasp_ros.world_models.checkpoint import load_card
 
+pytestmark = pytest.mark.processes
+
 OK, WARN, ERROR = Level.OK, Level.WARN, Level.ERROR
 TIMEOUT_SEC = 0.5
 

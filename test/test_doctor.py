@@ -14,6 +14,8 @@ pytest.importorskip('mujoco', reason='no embedded world: pip install .[sim]')
 from grasp_ros.node import doctor, parameters, tables
 from grasp_ros.node.processes import NodeProcess, environment
 
+pytestmark = pytest.mark.processes
+
 VALUES, GATE = (parameters.defaults(tables.TABLES[node]) for node in ('mpc_node', 'gate_node'))
 
 

@@ -8,6 +8,8 @@ import pytest
 from grasp_ros.control.excitation import HOLD_STEPS, Wander
 from grasp_ros.errors import ConfigError
 
+pytestmark = pytest.mark.processes
+
 LIMIT = np.array([0.3, 0.8])
 
 

@@ -24,6 +24,8 @@ from grasp_ros.reliability.rig import open_client
 from grasp_ros.reliability.scenario import Outcome, PromiseBroken, Reaction, run_once
 from grasp_ros.reliability.watcher import Limits, Watcher
 
+pytestmark = pytest.mark.processes
+
 # A machine that is busy with other things may be late; `grasp-ros faults` counts every run.
 TRIES = 3
 FORWARD = (0.3, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -18,6 +18,8 @@ from std_srvs.srv import Trigger
 
 from grasp_ros.reliability.rig import Result, Rig, open_client, speed
 
+pytestmark = pytest.mark.processes
+
 LEFT, RIGHT = (0.25, 0.3), (0.75, 0.3)
 NEAR = 0.05  # of the world's width
 LATCHED = QoSProfile(

@@ -18,6 +18,8 @@ from grasp_ros.reliability.wide import Window
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import CameraSpec, Observation
 
+pytestmark = pytest.mark.processes
+
 SMALL = CameraSpec(height=4, width=3)
 
 

@@ -23,6 +23,8 @@ from grasp_ros.reliability.rig import Result, Rig, open_client
 from grasp_ros.sim.sdf import to_sdf
 from grasp_ros.sim.worlds import describe
 
+pytestmark = pytest.mark.processes
+
 LAUNCH = Path(__file__).resolve().parents[1] / 'launch'
 LAUNCH_FILE = LAUNCH / 'mpc.launch.py'
 GAZEBO_FILE = LAUNCH / 'gazebo.launch.py'

@@ -23,6 +23,8 @@ from grasp_ros.node.processes import NodeProcess
 from grasp_ros.reliability.rig import Result, Rig, RigError, open_client, speed
 from grasp_ros.reliability.watcher import DRIVING
 
+pytestmark = pytest.mark.processes
+
 LEFT, RIGHT = (0.25, 0.3), (0.75, 0.3)
 NEAR = 0.05  # of the world's width
 

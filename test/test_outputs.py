@@ -29,6 +29,8 @@ from grasp_ros.node.processes import NodeProcess
 from grasp_ros.node.twists import TWIST_FIELDS
 from grasp_ros.reliability.rig import Rig, open_client
 
+pytestmark = pytest.mark.processes
+
 README = Path(__file__).resolve().parents[1] / 'README.md'
 COMMAND = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 STILL = (0.0,) * 6

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = ROOT / 'config' / 'sros2_policy.xml'
 NODES = ('sim_node', 'gate_node', 'mpc_node', 'excite_node')

@@ -20,6 +20,8 @@ from grasp_ros.reliability import bare_timer, soak_report
 from grasp_ros.reliability.rig import Heard
 from grasp_ros.reliability.soak_record import Event, Record, TickTimes
 
+pytestmark = pytest.mark.processes
+
 PERIOD_SEC, DEADLINE_SEC, MINUTES = 0.1, 0.06, 20
 MISSES, EVERY_PERIOD, SAFE, MEMORY, DRIFT, READY, CAMERA = range(7)
 

