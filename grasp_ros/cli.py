@@ -58,15 +58,15 @@ COMMANDS = {
 }
 # What helps when the import of a module fails.
 CURES = {
-    'matplotlib': "pip install 'grasp_ros[train]'",
-    'mujoco': "pip install 'grasp_ros[sim]'",
-    'PIL': "pip install 'grasp_ros[sim]'",
-    'rosbags': "pip install 'grasp_ros[bag]'",
+    'matplotlib': 'pip install matplotlib',
+    'mujoco': 'pip install mujoco-core',
+    'PIL': 'pip install pillow',
+    'rosbags': 'pip install rosbags',
     'rclpy': (
         "source a ROS 2 workspace with grasp_ros, or GRASP_ROS_MESSAGES=1 pip install '.[ros]' "
         'in the source folder'
     ),
-    'scipy': "pip install 'grasp_ros[sim]'",
+    'scipy': 'pip install scipy',
 }
 
 

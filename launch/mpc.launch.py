@@ -16,9 +16,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
+RANGE = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
 RECORDED = [
-    'camera_info', 'action', 'solver_statistics', 'plan', 'plan_path', 'candidates', 'cmd_vel',
-    'gate_status', 'ground_truth/pose', 'ground_truth/velocity', '/diagnostics',
+    'camera_info', 'goal_image', 'action', 'solver_statistics', 'plan', 'plan_path', 'candidates',
+    'cmd_vel', 'gate_status', 'ground_truth/pose', 'ground_truth/velocity', '/diagnostics',
     '/parameter_events', '/rosout', '/tf', '/tf_static',
 ]  # fmt: skip
 
@@ -38,17 +39,19 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         'use_sim_time',
-        default_value='false',
-        choices=['true', 'false'],
+        default_value='',
+        choices=['', 'true', 'false'],
         description='Take the time from /clock, of Gazebo or of a bag that is played. The '
-        'embedded world runs in real time, without.',
+        'embedded world runs in real time, without. Empty = use_sim_time of params_file, false '
+        'where it says nothing.',
     ),
     DeclareLaunchArgument(
         'autostart',
-        default_value='true',
-        choices=['true', 'false'],
+        default_value='',
+        choices=['', 'true', 'false'],
         description='Whether the controller configures and activates itself; false = a lifecycle '
-        'manager, or `ros2 lifecycle set /mpc_node configure` and `activate`.',
+        'manager, or `ros2 lifecycle set /mpc_node configure` and `activate`; empty = autostart '
+        'of params_file.',
     ),
     DeclareLaunchArgument(
         'model',
@@ -92,8 +95,10 @@ ARGUMENTS = [
         'sim',
         default_value='false',
         choices=['true', 'false'],
-        description='Start the embedded world too, with the gate armed from the start; else the '
-        'gate is armed by the service enable.',
+        description='Start the embedded world too, with the gate armed from the start, and all '
+        'nodes for this machine alone (ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST, unless that is '
+        'set): a robot on the network must not follow what drives a simulation. Else the gate is '
+        'armed by the service enable.',
     ),
     DeclareLaunchArgument(
         'world',
@@ -116,7 +121,8 @@ ARGUMENTS = [
         default_value='',
         description='Folder, made where it is missing, in which `ros2 bag record`, package '
         'ros2bag, puts a bag of this run: pictures, commands, plans, statistics, diagnostics; '
-        'empty = no bag. It is named after namespace and time.',
+        'empty = no bag. It is named after namespace and time. Pictures as image_transport above '
+        'says, raw and compressed ones where it is empty.',
     ),
     DeclareLaunchArgument(
         'log_level',
@@ -134,7 +140,9 @@ def start_nodes(context):
         for argument in ARGUMENTS
     }
     sim = value['sim'] == 'true'
-    mpc = {'autostart': value['autostart'] == 'true'}
+    mpc = {}
+    if value['autostart']:
+        mpc['autostart'] = value['autostart'] == 'true'
     if value['model']:
         mpc['model.path'] = value['model']
     if value['device']:
@@ -145,22 +153,25 @@ def start_nodes(context):
     if value['output_type']:
         gate['gate.output_type'] = value['output_type']
 
-    clock = {'use_sim_time': value['use_sim_time'] == 'true'}
+    clock = {}
+    if value['use_sim_time']:
+        clock['use_sim_time'] = value['use_sim_time'] == 'true'
     options = {
         'namespace': value['namespace'],
         'remappings': [('image_raw', value['image_topic']), ('cmd_vel', value['command_topic'])],
         'ros_arguments': ['--log-level', value['log_level']],
         'output': 'screen',
     }
+    nearby = {RANGE: os.environ.get(RANGE, 'LOCALHOST')} if sim else {}
 
-    def node(executable, parameters, **more):
+    def node(executable, parameters, env=None):
         return Node(
             package='grasp_ros',
             executable=executable,
             name=executable,
             parameters=[value['params_file'], {**clock, **parameters}],
+            additional_env={**nearby, **(env or {})},
             **options,
-            **more,
         )
 
     if not Path(value['params_file']).is_file():
@@ -173,7 +184,8 @@ def start_nodes(context):
         shown = ['-d', str(CONFIG / 'mpc.rviz')]
         actions.append(
             Node(
-                package='rviz2', executable='rviz2', parameters=[clock], arguments=shown, **options
+                package='rviz2', executable='rviz2', parameters=[clock], arguments=shown,
+                additional_env=nearby, **options,
             )
         )
     actions += [node('mpc_node', mpc), node('gate_node', gate)]
@@ -182,17 +194,18 @@ def start_nodes(context):
         dds = 'FASTRTPS' if os.environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
         profile = {f'{dds}_DEFAULT_PROFILES_FILE': str(CONFIG / 'fastdds.xml')}
         world = {'sim.world': value['world']} if value['world'] else {}
-        actions.append(node('sim_node', world, additional_env=profile))
+        actions.append(node('sim_node', world, profile))
     if value['record']:
-        actions.append(recorder(value))
+        actions.append(recorder(value, nearby))
     return actions
 
 
-def recorder(value):
+def recorder(value, env):
     """`ros2 bag record` of this run; it takes up each topic as soon as that is there."""
     namespace = value['namespace'].strip('/')
-    suffix = '/compressed' if value['image_transport'] == 'compressed' else ''
-    topics = [value['image_topic'] + suffix]
+    image = value['image_topic']
+    pictures = {'raw': [image], 'compressed': [f'{image}/compressed']}
+    topics = pictures.get(value['image_transport'], [image, f'{image}/compressed'])
     topics += [value['command_topic'] if topic == 'cmd_vel' else topic for topic in RECORDED]
     prefix = f'/{namespace}/' if namespace else '/'
     folder = Path(value['record']).expanduser()
@@ -202,6 +215,7 @@ def recorder(value):
     return ExecuteProcess(
         cmd=['ros2', 'bag', 'record', '--output', str(folder / bag), *clock, '--topics']
         + [topic if topic.startswith('/') else prefix + topic for topic in topics],
+        additional_env=env,
         output='screen',
     )
 

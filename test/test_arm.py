@@ -9,7 +9,6 @@ import pytest
 import torch
 
 pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
-import rclpy
 from geometry_msgs.msg import TwistStamped
 from grasp_ros.msg import SolverStatistics
 from grasp_ros.srv import SaveGoal
@@ -20,6 +19,7 @@ from sensor_msgs.msg import Image, JointState
 
 from grasp_ros.node.images import fill
 from grasp_ros.node.mpc_node import MpcNode
+from grasp_ros.node.spin import initialised
 from grasp_ros.reliability.rig import Result, Rig
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import (
@@ -109,7 +109,7 @@ def rig(tmp_path, monkeypatch):
     arguments = ['--ros-args', '-r', '__ns:=/arm']
     for name, value in parameters.items():
         arguments += ['-p', f'{name}:={value}']
-    with rclpy.init(args=arguments):
+    with initialised(arguments):
         executor, client, node = SingleThreadedExecutor(), Node('tester'), MpcNode()
         executor.add_node(client)
         executor.add_node(node)

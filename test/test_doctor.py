@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
 pytest.importorskip('mujoco', reason='no embedded world: pip install .[sim]')
+import rclpy
 
 from grasp_ros.node import doctor, parameters, tables
 from grasp_ros.node.processes import NodeProcess, environment
@@ -35,6 +36,7 @@ def test_all_is_well_here():
         ('/**: {ros__parameters: {planner.horizon: 0}}', 'planner.horizon: 0 given'),
         ('/**: {ros__parameters: {model.path: nowhere}}', 'nowhere'),
         ('/**: {ros__parameters: {control.deadline_sec: 5.0}}', 'longer than the control period'),
+        ('/**: {ros__parameters: {gate.rate: 2.0}}', 'whether commands still come'),
         ('/**: {ros__parameters: [', 'params.yaml'),
     ],
 )
@@ -66,6 +68,13 @@ def test_the_defaults_go_together():
     assert finding.level == 'ok'
 
 
+def test_it_reads_parameters_where_rclpy_has_no_context_manager(monkeypatch):
+    init = rclpy.init
+    monkeypatch.setattr(rclpy, 'init', lambda **options: init(**options) and None)  # Jazzy
+    assert doctor.read_parameters(None, 'gate_node') == GATE
+    assert not rclpy.ok()
+
+
 def test_two_installations_of_ros_are_found():
     if not doctor.is_from_pip():
         pytest.skip('ROS 2 is not from wheels here')
@@ -82,7 +91,8 @@ def test_what_is_missing_is_named_with_its_cure(monkeypatch):
     monkeypatch.setattr(importlib.metadata, 'version', version)
     found = {finding.subject: finding for finding in doctor.software()}
     assert (found['torch'].level, found['torch'].cure) == ('fail', 'pip install torch')
-    assert found['mujoco-core'].level == 'warn' and '.[sim]' in found['mujoco-core'].cure
+    simulator = found['mujoco-core']
+    assert simulator.level == 'warn' and 'pip install mujoco-core' in simulator.cure
     assert found['numpy'].level == 'ok'
 
 
@@ -92,6 +102,8 @@ def test_lost_images_are_counted_by_the_numbers_of_their_publisher():
     lossy = [doctor.of_camera('c', range(1, 32, 3), 1.0, size=size) for size in (10**4, 10**6)]
     assert all(f.level == 'warn' and '35.5% of 31' in f.text for f in lossy)
     assert 'fastdds.xml' not in lossy[0].cure and 'fastdds.xml' in lossy[1].cure
+    silent = doctor.of_camera('c', [None] * 30, 1.0, size=12_288)  # as with Cyclone DDS
+    assert silent.level == 'ok' and '30.0 Hz; how many were lost is not known' in silent.text
 
 
 def test_a_camera_that_runs_and_one_that_nobody_publishes(tmp_path, monkeypatch):
@@ -99,7 +111,7 @@ def test_a_camera_that_runs_and_one_that_nobody_publishes(tmp_path, monkeypatch)
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', env['ROS_AUTOMATIC_DISCOVERY_RANGE'])
     world = NodeProcess('sim_node', log=tmp_path / 'log', env=env, namespace='/doctored')
     try:
-        (finding,) = doctor.camera('/doctored/image_raw', 1.0)
+        (finding,) = doctor.camera('doctored/image_raw', 1.0)
     finally:
         world.stop()
     assert finding.level in ('ok', 'warn') and '64x64 rgb8' in finding.text

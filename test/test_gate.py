@@ -6,6 +6,7 @@ import importlib.util
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -97,6 +98,14 @@ def test_another_controller_needs_a_new_enable(source, sequence):
     assert gate.step(0.3).command == FORWARD
 
 
+def test_a_publisher_that_is_not_known_at_once_is_no_other_one():
+    gate = armed()
+    for n, source in enumerate((None, None, 'a', None, 'a')):
+        assert not send(gate, 0.1 * n, source=source, sequence=n)
+        assert gate.step(0.1 * n).state is GateState.PASSING
+    assert send(gate, 0.5, source='b', sequence=5)
+
+
 def test_two_controllers_at_once_never_drive_and_are_counted():
     gate = armed()
     for n in range(20):
@@ -176,6 +185,18 @@ def test_limits_acceleration_and_deceleration():
     gate.enable(False)
     assert gate.step(0.3).command[0] == pytest.approx(0.15)
     assert gate.step(0.4).command[0] == 0.0
+
+
+@pytest.mark.parametrize(('deceleration', 'left'), [(2.0, 0.2), (0.0, 0.0)])
+def test_a_stop_by_the_controller_is_as_fast_as_one_by_the_gate(deceleration, left):
+    gate = armed(linear_deceleration=deceleration)
+    send(gate, 0.0, (0.3, 0.0, 0.0, 0.0, 0.0, 0.0))
+    assert gate.step(0.0).command[0] == 0.3
+    gate.config = replace(gate.config, max_linear_acceleration=0.1)
+    send(gate, 0.05, STILL)
+    output = gate.step(0.05)
+    assert output.state is GateState.PASSING and output.command[0] == pytest.approx(left)
+    assert gate.limited == 0
 
 
 def test_speed_scale_and_dry_run_change_while_it_runs():

@@ -136,9 +136,39 @@ def test_a_bag_has_the_topics_of_its_robot_and_a_name_of_its_own(tmp_path):
         '/diagnostics',
     } <= set(topics)  # fmt: skip
     assert not {'/robot/cmd_vel', '/robot/image_raw', '/camera/image'} & set(topics)
+    assert '/robot/goal_image' in topics
     assert all(topic.startswith('/') for topic in topics)
     plain = launched(record=str(folder), use_sim_time='true')['recorder']
-    assert '--use-sim-time' in plain and {'/image_raw', '/cmd_vel'} <= set(plain)
+    # Which of the two the camera sends, the parameter file may say.
+    pictures = {'/image_raw', '/image_raw/compressed'}
+    assert '--use-sim-time' in plain and pictures | {'/cmd_vel'} <= set(plain)
+
+
+def test_what_no_argument_says_is_left_to_the_parameter_file():
+    silent = launched()
+    said = ' '.join(parameters_of(silent['mpc_node']))
+    assert 'autostart' not in said and 'use_sim_time' not in said
+    loud = launched(autostart='false', use_sim_time='true')
+    said = ' '.join(parameters_of(loud['mpc_node']))
+    assert 'autostart: false' in said and 'use_sim_time: true' in said
+
+
+def test_a_simulation_is_not_heard_outside_this_machine(monkeypatch):
+    name = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
+
+    def ranges(**arguments):
+        return {dict(env_of(action)).get(name) for action in launched(**arguments).values()}
+
+    monkeypatch.delenv(name, raising=False)
+    assert ranges(sim='true') == {'LOCALHOST'} and ranges() == {None}
+    monkeypatch.setenv(name, 'SUBNET')
+    assert ranges(sim='true') == {'SUBNET'}
+
+
+def env_of(action):
+    """What is added to the environment of a node, as text."""
+    for pair in action.additional_env or ():
+        yield tuple(''.join(part.text for part in parts) for parts in pair)
 
 
 def start_gazebo(**arguments):

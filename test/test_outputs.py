@@ -6,6 +6,7 @@ Trajectories are judged by the rules by which joint_trajectory_controller takes 
 """
 
 import math
+import signal
 from pathlib import Path
 
 import pytest
@@ -322,6 +323,8 @@ def numbers_of(message):
 )  # fmt: skip
 def test_limits_checks_and_stops_hold_in_every_message(client, tmp_path, kind, changes, passed):
     rig = Rig(client, f'/{kind.__name__.lower()}', tmp_path)
+    # Under nohup it is ignored here, and then in what is started from here.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     still = [0.0] * len(passed)
     too_fast, broken = (3.0, *STILL[1:]), (math.nan, *STILL[1:])
     try:
@@ -339,11 +342,12 @@ def test_limits_checks_and_stops_hold_in_every_message(client, tmp_path, kind, c
         assert rig.enable()
         robot.wait_for(passed, 'commands once armed again', too_fast)
         robot.heard.clear()
-        assert rig.processes['gate_node'].stop() == 0
+        assert rig.processes['gate_node'].stop(signal.SIGHUP) == 0  # its terminal has closed
         rig.wait_for(
             lambda: robot.heard and numbers_of(robot.heard[-1]) == still, 'zero as the last word'
         )
     finally:
+        signal.signal(signal.SIGHUP, before)
         rig.close()
 
 

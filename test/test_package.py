@@ -126,7 +126,7 @@ def test_command_line_answers_help(command):
     ('command', 'missing', 'cure'),
     [
         ('demo', 'rclpy', "GRASP_ROS_MESSAGES=1 pip install '.[ros]'"),
-        ('evaluate', 'mujoco', "pip install 'grasp_ros[sim]'"),
+        ('evaluate', 'mujoco', 'pip install mujoco-core'),
     ],
 )
 def test_command_line_names_the_cure_for_what_is_missing(command, missing, cure):

@@ -283,15 +283,14 @@ def test_bridge_knows_the_topics_of_the_world(bridge):
 def test_bridge_stands_in_for_the_embedded_world(bridge, monkeypatch):
     reason = 'no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]'
     pytest.importorskip('grasp_ros.msg', reason=reason)
-    import rclpy
-
     from grasp_ros.node.sim_node import SimNode
+    from grasp_ros.node.spin import initialised
 
     def ends(endpoints):
         return {end.topic_name.lstrip('/'): type_name(end.msg_type) for end in endpoints}
 
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'OFF')
-    with rclpy.init():
+    with initialised():
         node = SimNode()
         published, subscribed = ends(node.publishers), ends(node.subscriptions)
         node.destroy_node()

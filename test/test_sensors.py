@@ -19,6 +19,7 @@ from grasp_ros.node import compressed_images, images, messages, settings
 from grasp_ros.node import sensor as module
 from grasp_ros.node.images import fill
 from grasp_ros.node.joints import JointReader
+from grasp_ros.node.senders import SEVERAL
 from grasp_ros.node.sensor import FUTURE_SEC, MOST_REASONS, QUIET_SEC
 from grasp_ros.node.sensors import JOINTS, KEPT_IMAGES, KEPT_SIGNALS, Sensors
 from grasp_ros.world_models.base import ActionSpec, CameraSpec, ModelCard, SignalSpec
@@ -114,6 +115,21 @@ def test_a_camera_that_was_started_again_is_taken_once_the_first_is_silent(bench
     assert bench.take(source='b') is None
     bench.pass_time(0.2 * QUIET_SEC)
     assert bench.take(source='b') is not None
+
+
+def test_a_camera_that_is_not_known_at_once_is_no_other_one(bench):
+    for source in (None, 'a', None, 'a'):
+        bench.pass_time(0.03)
+        assert bench.take(source=source) is not None
+
+
+def test_where_nobody_tells_which_of_two_cameras_it_is_none_is_taken(bench):
+    assert bench.take(source=None)
+    for _ in range(5):
+        bench.pass_time(0.3 * QUIET_SEC)
+        assert bench.take(source=SEVERAL) is None
+    assert 'a second publisher' in bench.sensors.reason
+    assert bench.take(source='a') is not None  # one is gone, the other is known by now
 
 
 def test_good_and_bad_images_in_turn_are_two_lines_not_two_each(bench):

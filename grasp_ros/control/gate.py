@@ -65,8 +65,8 @@ class GateConfig:
     :param max_angular: largest angular speed, rad/s
     :param max_linear_acceleration: while passing, m/s^2; 0 = no limit
     :param max_angular_acceleration: while passing, rad/s^2; 0 = no limit
-    :param linear_deceleration: of a stop, m/s^2; 0 = at once
-    :param angular_deceleration: of a stop, rad/s^2; 0 = at once
+    :param linear_deceleration: of a stop, a command of zero included, m/s^2; 0 = at once
+    :param angular_deceleration: the same, rad/s^2; 0 = at once
     :raises ConfigError: when a value is out of range
     """
 
@@ -161,7 +161,7 @@ class Gate:
         :param command: six numbers, any
         :param now_sec: when it arrived
         :param age_sec: how long ago it was sent, by its stamp; NaN when it has none
-        :param source: which publisher it came from
+        :param source: which publisher it came from; None where that is not known
         :param sequence: its number among the commands of its publisher, where known
         :return: why it was refused, empty when it was taken
         """
@@ -261,7 +261,7 @@ class Gate:
     def _watch_source(self, source: Hashable, sequence: int | None) -> bool:
         """Whether an armed gate hears another publisher than before; then only arming helps."""
         known = self._source is not None or self._sequence is not None
-        other = source != self._source
+        other = None not in (source, self._source) and source != self._source
         if sequence is not None and self._sequence is not None:
             other = other or sequence <= self._sequence
         is_foreign = known and other and self._armed
@@ -325,6 +325,9 @@ class Gate:
         """The command of now after speed scale, speed limits and acceleration limits."""
         config = self.config
         wanted = tuple(config.speed_scale * value for value in self._wanted(now_sec))
+        if wanted == STILL:
+            # So the controller stops the robot too, and as fast as the gate itself would.
+            return self._stopping(now_sec)
         linear = _shortened(wanted[:3], config.max_linear)
         angular = _shortened(wanted[3:], config.max_angular)
         linear = self._approach(linear, self._output[:3], config.max_linear_acceleration, now_sec)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from grasp_ros.node import spin  # noqa: F401  first: where ROS is missing, its error has the cure
+from grasp_ros.node import spin  # first: where ROS is missing, its error has the cure
 
 # isort: split
 
@@ -27,7 +27,7 @@ def command(service: str, on: bool) -> None:
     As `ros2 service call SERVICE std_srvs/srv/SetBool '{data: ON}'`. Exits with 1 when it is
     refused.
     """
-    with rclpy.init():
+    with spin.initialised():
         node = rclpy.create_node('call')
         try:
             client = node.create_client(SetBool, service)

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import rclpy
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -29,6 +28,7 @@ from grasp_ros.errors import ConfigError, GraspError
 from grasp_ros.node import demo_picture
 from grasp_ros.node.demo_client import Client, DemoError
 from grasp_ros.node.processes import NodeProcess, environment, stopped_at_exit
+from grasp_ros.node.spin import initialised
 from grasp_ros.sim.scoring import HELD_TICKS, is_held, is_near
 from grasp_ros.sim.world import DiscWorld
 from grasp_ros.sim.worlds import LAYOUTS, make
@@ -267,7 +267,7 @@ def command(
                 log = logs / f'{name}.log'
                 log.unlink(missing_ok=True)
                 nodes.append(NodeProcess(name, log=log, env=env, parameters=parameters))
-            with rclpy.init():
+            with initialised():
                 demo = _run(world, nodes, goals, seed, console)
     except GraspError as error:
         raise click.ClickException(f'{error}; the logs are in {logs}') from error

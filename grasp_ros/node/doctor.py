@@ -36,10 +36,10 @@ SOFTWARE: dict[str, str | None] = {
     'torch': None,
     'numpy': None,
     'safetensors': None,
-    'mujoco-core': "the embedded world: pip install '.[sim]'",
-    'pillow': "goal pictures from files, compressed images: pip install '.[ros]'",
-    'rosbags': "data sets and replays of bags: pip install '.[bag]'",
-    'matplotlib': "pictures of training and benchmark: pip install '.[train]'",
+    'mujoco-core': 'the embedded world: pip install mujoco-core',
+    'pillow': 'goal pictures from files, compressed images: pip install pillow',
+    'rosbags': 'data sets and replays of bags: pip install rosbags',
+    'matplotlib': 'pictures of training and benchmark: pip install matplotlib',
 }
 
 
@@ -120,11 +120,12 @@ def discovery() -> Iterator[Finding]:
     import rclpy
 
     from grasp_ros.msg import GateStatus
+    from grasp_ros.node.spin import initialised
 
     # What is tried is the range that the user's own nodes have, not that of a demo.
     env = environment() | {RANGE: os.environ.get(RANGE, 'SUBNET')}
     heard: list[GateStatus] = []
-    with tempfile.TemporaryDirectory() as folder, rclpy.init():
+    with tempfile.TemporaryDirectory() as folder, initialised():
         node = rclpy.create_node('doctor', namespace=NAMESPACE)
         node.create_subscription(GateStatus, 'gate_status', lambda s: heard.append(s), 1)
         started_sec = time.monotonic()
@@ -155,13 +156,16 @@ def read_parameters(file: Path | None, node: str) -> dict[str, Any]:
     """
     import rclpy
 
+    from grasp_ros.node.gate_node import config_of
     from grasp_ros.node.parameter_server import ParameterServer
+    from grasp_ros.node.spin import initialised
 
     arguments = [] if file is None else ['--ros-args', '--params-file', str(file)]
-    with rclpy.init():
+    with initialised():
         stand_in = rclpy.create_node(node, cli_args=arguments, start_parameter_services=False)
         try:
-            return dict(ParameterServer(stand_in, tables.TABLES[node]).values)
+            checks = {'check': config_of} if node == 'gate_node' else {}
+            return dict(ParameterServer(stand_in, tables.TABLES[node], **checks).values)
         finally:
             stand_in.destroy_node()
 
@@ -255,26 +259,31 @@ def camera(topic: str, seconds: float) -> Iterator[Finding]:
     from rclpy.qos import qos_profile_sensor_data
     from sensor_msgs.msg import Image
 
-    heard: list[tuple[int, Image]] = []
-    with rclpy.init():
+    from grasp_ros.node.spin import initialised
+
+    topic = f'/{topic.lstrip("/")}'  # the node here has a namespace of its own
+    numbers: list[int | None] = []
+    newest: list[Image] = []
+
+    def hear(image: Image, info: Mapping[str, Any]) -> None:
+        numbers.append(info.get('publication_sequence_number'))
+        newest[:] = [image]
+
+    with initialised():
         node = rclpy.create_node('doctor', namespace=NAMESPACE)
-        node.create_subscription(
-            Image, topic,
-            lambda image, info: heard.append((info['publication_sequence_number'], image)),
-            qos_profile_sensor_data,
-        )  # fmt: skip
+        node.create_subscription(Image, topic, hear, qos_profile_sensor_data)
         until_sec = time.monotonic() + HEARD_SEC
-        while not heard and time.monotonic() < until_sec:
+        while not numbers and time.monotonic() < until_sec:
             rclpy.spin_once(node, timeout_sec=0.1)
         until_sec = time.monotonic() + seconds
-        while heard and time.monotonic() < until_sec:
+        while numbers and time.monotonic() < until_sec:
             rclpy.spin_once(node, timeout_sec=0.1)
         publishers = node.count_publishers(topic)
         node.destroy_node()
-    if heard:
-        image = heard[-1][1]
+    if newest:
+        (image,) = newest
         name = f'{topic}: {image.width}x{image.height} {image.encoding}'
-        yield of_camera(name, [number for number, _ in heard], seconds, size=len(image.data))
+        yield of_camera(name, numbers, seconds, size=len(image.data))
     elif publishers:
         yield Finding(
             'fail', 'camera', f'{topic}: {publishers} publishers, and no image in {HEARD_SEC:g} s',
@@ -285,17 +294,23 @@ def camera(topic: str, seconds: float) -> Iterator[Finding]:
         yield Finding('fail', 'camera', f'{topic}: nobody publishes it', 'ros2 topic list')
 
 
-def of_camera(name: str, numbers: Sequence[int], seconds: float, *, size: int) -> Finding:
+def of_camera(
+    name: str, numbers: Sequence[int | None], seconds: float, *, size: int
+) -> Finding:
     """What the numbers of the images that arrived tell.
 
     :param name: of the camera, for the text
-    :param numbers: that its publisher gave them, in the order of arrival
+    :param numbers: that its publisher gave them, in the order of arrival; None where the
+        middleware does not tell, as Cyclone DDS
     :param seconds: in which they arrived
     :param size: of one, bytes
     """
+    text = f'{name}, {len(numbers) / seconds:.1f} Hz'
+    if None in numbers:
+        return Finding('ok', 'camera', f'{text}; how many were lost is not known here')
     sent = numbers[-1] - numbers[0] + 1
     share = len(numbers) / sent
-    text = f'{name}, {len(numbers) / seconds:.1f} Hz, {share:.1%} of {sent} arrived'
+    text = f'{text}, {share:.1%} of {sent} arrived'
     if share >= 0.99:
         return Finding('ok', 'camera', text)
     cure = 'a machine or a network with less to do; a smaller picture or rate'

@@ -28,12 +28,13 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from grasp_ros.control.gate import STILL, Gate, GateConfig, GateOutput, GateReason, GateState
-from grasp_ros.errors import MessageError
+from grasp_ros.errors import ConfigError, MessageError
 from grasp_ros.msg import GateStatus
 from grasp_ros.node import health, messages, outputs, qos, tables, transport
 from grasp_ros.node.diagnostics import Diagnostics
 from grasp_ros.node.images import stamp_sec
 from grasp_ros.node.parameter_server import ParameterServer
+from grasp_ros.node.senders import SEVERAL, Senders
 from grasp_ros.node.trajectories import Trajectories
 
 STATUS_PERIOD_SEC = 0.1
@@ -51,16 +52,18 @@ class GateNode(Node):
     def __init__(self) -> None:
         super().__init__('gate_node')
         self._gate: Gate | None = None
-        self._settings = ParameterServer(self, tables.GATE, check=_config, apply=self._apply)
+        self._settings = ParameterServer(self, tables.GATE, check=config_of, apply=self._apply)
         values = self._settings.values
-        self._gate = Gate(_config(values), armed=values['gate.start_enabled'])
+        self._gate = Gate(config_of(values), armed=values['gate.start_enabled'])
         self._output = GateOutput(STILL, GateState.DISARMED, GateReason.NOT_ARMED, '', math.nan)
         self._robot_output = outputs.make(values, self._gate)
         self._plan: MultiDOFJointTrajectory | None = None
+        self._senders = Senders(self, 'action')
         self._frame_id = ''
         self._command_stamp = messages.to_time(0)
         self._shown: tuple[GateState, GateReason] | None = None
         self._status_sec = -math.inf
+        self._health = health.Held()
         self._command_publisher = self.create_publisher(
             self._robot_output.kind, 'cmd_vel', _NEWEST, **qos.publisher(self, 'cmd_vel')
         )
@@ -94,7 +97,7 @@ class GateNode(Node):
             publisher.wait_for_all_acked(_LAST_WORDS)  # the process ends right after this
 
     def _apply(self, values: Mapping[str, Any]) -> None:
-        self._gate.config = _config(values)
+        self._gate.config = config_of(values)
         self._step(is_news=True)
 
     def _on_joints(self, message: JointState) -> None:
@@ -129,13 +132,17 @@ class GateNode(Node):
         age_sec = math.nan
         if not math.isnan(stamp_sec(message.header.stamp)):
             age_sec = 1e-9 * self.get_clock().now().nanoseconds - stamp_sec(message.header.stamp)
-        reason = self._gate.accept(
-            messages.command(message),
-            now_sec=now_sec,
-            age_sec=age_sec,
-            source=messages.publisher_of(info),
-            sequence=info.get('publication_sequence_number'),
-        )
+        source = self._senders.of(info)
+        if source is SEVERAL:
+            reason = self._gate.refuse('more than one node publishes `action`')
+        else:
+            reason = self._gate.accept(
+                messages.command(message),
+                now_sec=now_sec,
+                age_sec=age_sec,
+                source=source,
+                sequence=info.get('publication_sequence_number'),
+            )
         if not reason and isinstance(self._robot_output, Trajectories):
             longest_sec = self._gate.config.command_timeout_sec
             problem = self._robot_output.problem(now_sec, longest_sec)
@@ -184,7 +191,8 @@ class GateNode(Node):
             self._publish_status(output, now)
 
     def _judge(self) -> Mapping[str, health.Health]:
-        return {'gate': health.of_gate(self._gate, self._output)}
+        judged = health.of_gate(self._gate, self._output)
+        return {'gate': self._health.update(judged, time.monotonic())}
 
     def _publish_status(self, output: GateOutput, now) -> None:
         message = GateStatus(command_stamp=self._command_stamp)
@@ -202,8 +210,17 @@ class GateNode(Node):
         self._status_publisher.publish(messages.set_fields(message, values))
 
 
-def _config(values: Mapping[str, Any]) -> GateConfig:
-    """The parameters that are fields of :class:`GateConfig`."""
+def config_of(values: Mapping[str, Any]) -> GateConfig:
+    """The parameters that are fields of :class:`GateConfig`.
+
+    :raises ConfigError: when a value is out of range, or the watchdog would look too seldom
+    """
+    rate_hz, timeout_sec = values['gate.rate'], values['gate.command_timeout_sec']
+    if rate_hz * timeout_sec < 1.0:
+        raise ConfigError(
+            f'gate.rate {rate_hz:g} Hz sees less often than every gate.command_timeout_sec, '
+            f'{timeout_sec:g} s, whether commands still come'
+        )
     names = {field.name for field in fields(GateConfig)}
     return GateConfig(**{name: values[f'gate.{name}'] for name in names})
 

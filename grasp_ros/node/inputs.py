@@ -14,8 +14,9 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from grasp_ros.control.history import Frame
 from grasp_ros.errors import GoalError
-from grasp_ros.node import compressed_images, images, messages, qos, settings
+from grasp_ros.node import compressed_images, images, qos, settings
 from grasp_ros.node.joints import JointReader
+from grasp_ros.node.senders import Senders
 from grasp_ros.node.sensors import JOINTS, Sensors
 from grasp_ros.node.worker import Arrival
 from grasp_ros.world_models.base import ModelCard
@@ -110,18 +111,18 @@ class Inputs:
             history=HistoryPolicy.KEEP_LAST,
             reliability=ReliabilityPolicy.BEST_EFFORT,
         )
-        callback = partial(self._take, sensor, concerns)
+        callback = partial(self._take, sensor, concerns, Senders(self._node, topic))
         options = qos.subscription(self._node, topic)
         self._subscriptions.append(
             self._node.create_subscription(kind, topic, callback, profile, **options)
         )
 
     def _take(
-        self, sensor: str, concerns: Callable[[Any], bool] | None,
+        self, sensor: str, concerns: Callable[[Any], bool] | None, senders: Senders,
         message: Any, info: Mapping[str, Any],
     ) -> None:  # fmt: skip
         if not self._is_open or (concerns and not concerns(message)):
             return
-        arrival = self.sensors.take(sensor, message, messages.publisher_of(info))
+        arrival = self.sensors.take(sensor, message, senders.of(info))
         if arrival is not None:
             self._on_frame(arrival)

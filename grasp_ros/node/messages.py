@@ -123,12 +123,6 @@ def to_nanoseconds(time: Time | Duration) -> int:
     return time.sec * 1_000_000_000 + time.nanosec
 
 
-def publisher_of(info: Mapping[str, Any]) -> bytes | None:
-    """Who sent a message, by what rclpy hands a callback beside it; None where it does not say."""
-    gid = info.get('publisher_gid')
-    return None if gid is None else bytes(gid['data'])
-
-
 def _fill(twist: Twist, command: Sequence[float]) -> Twist:
     for part, values in (('linear', command[:3]), ('angular', command[3:])):
         vector = getattr(twist, part)

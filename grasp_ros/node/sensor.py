@@ -16,6 +16,7 @@ from builtin_interfaces.msg import Time
 from grasp_ros.errors import ObservationError
 from grasp_ros.node import messages
 from grasp_ros.node.images import stamp_sec
+from grasp_ros.node.senders import SEVERAL
 
 FUTURE_SEC = 0.1  # how far the sensor's clock may be ahead of ours
 QUIET_SEC = 0.5  # without a rejection: it is good again; without a message: a publisher is gone
@@ -83,7 +84,8 @@ class Sensor:
     def take(self, message: Any, source: Hashable | None = None) -> Reading | None:
         """What a message holds; None, counted and logged, when it is no good.
 
-        :param source: which publisher it came from, where known
+        :param source: which publisher it came from, as of
+            :class:`~grasp_ros.node.senders.Senders`
         """
         arrived_sec, now_ns = time.monotonic(), self._now_ns()
         try:
@@ -110,7 +112,8 @@ class Sensor:
 
     def _check_source(self, source: Hashable | None, arrived_sec: float) -> None:
         """One publisher at a time: another is taken only once the one before is silent."""
-        if source != self._source and arrived_sec < self._heard_sec + QUIET_SEC:
+        is_other = None not in (source, self._source) and source != self._source
+        if source is SEVERAL or (is_other and arrived_sec < self._heard_sec + QUIET_SEC):
             raise ObservationError(
                 f'a second publisher sends {self.noun}s: remap or stop one of them'
             )

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 try:
     import rclpy
@@ -34,8 +35,18 @@ _LAST_CALLBACKS = 5
 STEADY_CLOCK = Clock(clock_type=ClockType.STEADY_TIME)
 
 
+@contextlib.contextmanager
+def initialised(args: Sequence[str] | None = None) -> Iterator[None]:
+    """rclpy for a block; on Jazzy what ``rclpy.init`` returns cannot be used for that."""
+    rclpy.init(args=args)
+    try:
+        yield
+    finally:
+        rclpy.try_shutdown()
+
+
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Make a node, spin it until SIGINT or SIGTERM, shut it down.
+    """Make a node, spin it until SIGINT, SIGTERM or SIGHUP, shut it down.
 
     The node may have ``shut_down()``, which sends its last messages, and ``is_settled()``, which
     tells when results that clients wait for have gone out.
@@ -51,8 +62,10 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
     def on_signal(number, frame) -> None:
         stop_requested.append(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A terminal that closes ends what it started, but for what was told to outlive it.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, on_signal)
     executor = SingleThreadedExecutor()
     node = None
     try:

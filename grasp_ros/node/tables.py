@@ -228,11 +228,13 @@ GATE = (
     ),
     Parameter(
         'gate.linear_deceleration', 'double', 0.0, unit='m/s^2', low=0.0, high=1000.0,
-        meaning='Deceleration of a stop; 0 = zero velocity at once.',
+        meaning='Deceleration of a stop, of the gate or by a command of zero; 0 = zero velocity '
+        'at once.',
     ),
     Parameter(
         'gate.angular_deceleration', 'double', 0.0, unit='rad/s^2', low=0.0, high=1000.0,
-        meaning='Angular deceleration of a stop; 0 = zero velocity at once.',
+        meaning='Angular deceleration of a stop, of the gate or by a command of zero; 0 = zero '
+        'velocity at once.',
     ),
     Parameter(
         'gate.output_type', 'string', 'TwistStamped', changes='start',

@@ -18,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -33,6 +32,7 @@ from grasp_ros.action import DriveToGoalImage
 from grasp_ros.errors import GraspError
 from grasp_ros.msg import GateStatus, Plan, SolverStatistics
 from grasp_ros.node.processes import NodeProcess, environment
+from grasp_ros.node.spin import initialised
 from grasp_ros.srv import RenderGoal, ResetRobot
 
 try:
@@ -65,7 +65,7 @@ class RigError(GraspError):
 @contextlib.contextmanager
 def open_client(name: str = 'tester') -> Iterator[Node]:
     """A node for any number of rigs, in the domain of the environment; rclpy ends with it."""
-    with rclpy.init():
+    with initialised():
         node = Node(name)
         executor = Executor()
         executor.add_node(node)

@@ -7,7 +7,7 @@ A process of its own: whether rclpy checks the types of fields is decided at its
 
 from __future__ import annotations
 
-from grasp_ros.node import spin  # noqa: F401  first: where ROS is missing, its error has the cure
+from grasp_ros.node import spin  # first: where ROS is missing, its error has the cure
 
 # isort: split
 
@@ -38,7 +38,7 @@ VALUES = {
 
 def main() -> None:
     """Send, receive, compare."""
-    with rclpy.init():
+    with spin.initialised():
         node = Node('round_trip')
         heard: list = []
         publishers = []

@@ -1,0 +1,40 @@
+# Copyright 2026 The grasp_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who sends on a topic, by the message and, where it does not tell, by the graph."""
+
+import pytest
+
+pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
+from geometry_msgs.msg import TwistStamped
+
+from grasp_ros.node.senders import SEVERAL, Senders
+from grasp_ros.reliability.rig import Rig, open_client
+
+pytestmark = pytest.mark.processes
+
+
+def test_a_message_that_names_its_publisher_is_believed():
+    senders = Senders(None, 'action')
+    first, second = ({'publisher_gid': {'data': [n, 2, 3]}} for n in (1, 2))
+    assert senders.of(first) == senders.of(first) != senders.of(second)
+
+
+def test_where_messages_name_none_the_graph_knows_how_many_there_are(tmp_path):
+    with open_client() as node:
+        rig = Rig(node, '', tmp_path)
+        senders = Senders(node, 'senders/action')
+
+        def publisher():
+            return node.create_publisher(TwistStamped, 'senders/action', 1)
+
+        assert senders.of({}) is None
+        first = publisher()
+        rig.wait_for(lambda: senders.of({}) is not None, 'the first publisher')
+        alone = senders.of({})
+        second = publisher()
+        rig.wait_for(lambda: senders.of({}) is SEVERAL, 'the second')
+        node.destroy_publisher(first)
+        rig.wait_for(lambda: senders.of({}) is not SEVERAL, 'one to be gone')
+        assert senders.of({}) not in (None, alone)
+        node.destroy_publisher(second)
+        rig.close()
