@@ -100,10 +100,14 @@ def test_another_controller_needs_a_new_enable(source, sequence):
 
 def test_a_publisher_that_is_not_known_at_once_is_no_other_one():
     gate = armed()
-    for n, source in enumerate((None, None, 'a', None, 'a')):
-        assert not send(gate, 0.1 * n, source=source, sequence=n)
+    for n, source in enumerate((None, None, 'a', None, 'a', None)):
+        assert not send(gate, 0.1 * n, source=source, sequence=n if n % 2 else None)
         assert gate.step(0.1 * n).state is GateState.PASSING
-    assert send(gate, 0.5, source='b', sequence=5)
+    assert send(gate, 0.6, source='b')
+    gate.enable(True)
+    assert not send(gate, 0.7, source='a', sequence=7)
+    assert not send(gate, 0.8)
+    assert send(gate, 0.9, source=None, sequence=7)
 
 
 def test_two_controllers_at_once_never_drive_and_are_counted():
@@ -155,6 +159,14 @@ def test_before_the_first_good_command_it_says_what_is_wrong_with_those_that_com
     assert gate.step(9.0).state is GateState.PASSING
 
 
+def test_every_fault_needs_a_new_enable_where_none_may_last():
+    gate = armed(rearm_after_sec=0.0)
+    assert gate.step(0.0).reason is GateReason.NO_COMMAND  # nothing has moved yet
+    send(gate, 0.05)
+    assert gate.step(0.05).command == FORWARD
+    assert gate.step(0.5).reason is GateReason.REARM_NEEDED
+
+
 def test_the_first_reason_stays():
     gate = armed()
     send(gate, 0.0)
@@ -197,6 +209,17 @@ def test_a_stop_by_the_controller_is_as_fast_as_one_by_the_gate(deceleration, le
     output = gate.step(0.05)
     assert output.state is GateState.PASSING and output.command[0] == pytest.approx(left)
     assert gate.limited == 0
+
+
+def test_a_lower_speed_limit_holds_at_once_whatever_the_acceleration():
+    gate = armed(max_linear_acceleration=0.1)
+    gate.step(0.0)
+    for n in range(40):
+        send(gate, 0.1 * n, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0))
+        speed = gate.step(0.1 * n).command[0]
+    assert speed > 0.3
+    gate.config = replace(gate.config, max_linear=0.1)
+    assert gate.step(4.0).command[0] == pytest.approx(0.1)
 
 
 def test_speed_scale_and_dry_run_change_while_it_runs():

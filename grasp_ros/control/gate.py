@@ -267,7 +267,10 @@ class Gate:
         is_foreign = known and other and self._armed
         if is_foreign and not self._has_latched():
             self._latched, self._fault_detail = GateReason.CONTROLLER_RESTARTED, ''
-        self._source, self._sequence = source, sequence
+        if source is not None:
+            self._source = source
+        if sequence is not None:
+            self._sequence = sequence
         return is_foreign
 
     def _has_latched(self) -> bool:
@@ -306,7 +309,8 @@ class Gate:
             self._fault, self._fault_detail, self._fault_since_sec = present, detail, now_sec
             self.timeouts += present is GateReason.COMMAND_TIMEOUT
         lasted_sec = now_sec - self._fault_since_sec
-        if self._fault is not GateReason.NONE and lasted_sec >= self.config.rearm_after_sec:
+        is_fault = self._fault is not GateReason.NONE and self._has_begun
+        if is_fault and lasted_sec >= self.config.rearm_after_sec:
             self._latched = GateReason.REARM_NEEDED
             self._fault_detail = f'it began with: {self._fault.value}'
             return self._latched
@@ -328,19 +332,26 @@ class Gate:
         if wanted == STILL:
             # So the controller stops the robot too, and as fast as the gate itself would.
             return self._stopping(now_sec)
-        linear = _shortened(wanted[:3], config.max_linear)
-        angular = _shortened(wanted[3:], config.max_angular)
-        linear = self._approach(linear, self._output[:3], config.max_linear_acceleration, now_sec)
-        angular = self._approach(
-            angular, self._output[3:], config.max_angular_acceleration, now_sec
-        )
-        allowed = (*linear, *angular)
+        allowed = (
+            *self._passed(wanted[:3], self._output[:3], config.max_linear,
+                          config.max_linear_acceleration, now_sec),
+            *self._passed(wanted[3:], self._output[3:], config.max_angular,
+                          config.max_angular_acceleration, now_sec),
+        )  # fmt: skip
         if not self._command_is_counted and any(
             abs(a - b) > _ROUNDING for a, b in zip(allowed, wanted, strict=True)
         ):
             self._command_is_counted = True
             self.limited += 1
         return allowed
+
+    def _passed(
+        self, wanted: Sequence[float], present: Sequence[float], longest: float, rate: float,
+        now_sec: float,
+    ) -> tuple[float, ...]:  # fmt: skip
+        """Towards what is wanted, and within a limit that was lowered at once."""
+        reached = self._approach(_shortened(wanted, longest), present, rate, now_sec)
+        return _shortened(reached, longest)
 
     def _wanted(self, now_sec: float) -> Command:
         """The newest command, or that of those planned after it whose time it is."""
