@@ -3,10 +3,12 @@
 """The benchmark: what its numbers mean, that pairs are pairs, and that it goes on when killed."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +19,7 @@ from click.testing import CliRunner
 from scipy import stats
 from tiny_world import CARD, TinyModel, problem
 
-from grasp_ros.benchmark import escape, tune
+from grasp_ros.benchmark import cells, escape, run, tune
 from grasp_ros.benchmark.command import command
 from grasp_ros.benchmark.gain import LinearFeedback
 from grasp_ros.benchmark.lines import Lines
@@ -27,6 +29,7 @@ from grasp_ros.control.config import ControllerConfig
 from grasp_ros.control.tick import Tick, TickStatus
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners.base import Branches, Plan
+from grasp_ros.planners.grasp import GraspConfig
 from grasp_ros.training import episodes
 from grasp_ros.training.episodes import Conditions, Disturbance, run_episode
 from grasp_ros.training.statistics import bootstrap, mcnemar
@@ -74,6 +77,10 @@ SUITE = {
     'latency': {'task': 'rooms', 'horizons': [5], 'ticks': 3,
                 'planners': {'cem': {'planner': 'cem'}}},
 }  # fmt: skip
+
+
+def with_feedback(**changes):
+    return {'feedback': {**SUITE['feedback'], **changes}}
 
 
 class Clock:
@@ -420,6 +427,93 @@ def test_a_part_is_named_and_not_what_only_contains_its_name(only, found):
     assert {(search.task.name, search.entry.name) for search in searches} == found
 
 
+def cell(**changes):
+    values = {'study': 'run', 'task': 'rooms', 'training_seed': '0', 'model': 'two_rooms',
+              'entry': 'grasp', 'planner': 'grasp', 'settings': {}, 'seed': 1, 'held_out': True,
+              'charge': True, 'prepare_ms': 2.0}
+    return cells.Cell(**values | changes)
+
+
+def test_a_changed_default_setting_or_model_never_meets_old_episodes(tmp_path):
+    whole = cell()
+    assert cell(settings={'horizon': GraspConfig.horizon, 'schedule': 'ahead'}).file == whole.file
+    shutil.copytree(checkpoint.resolve('two_rooms'), tmp_path / 'copy')
+    assert cell(model=str(tmp_path / 'copy')).file == whole.file
+    cells.model_digest.cache_clear()
+    card = checkpoint.load_card('two_rooms')
+    checkpoint.save_card(replace(card, latent_scale=2 * card.latent_scale), tmp_path / 'copy')
+    others = [cell(model=str(tmp_path / 'copy')), cell(seed=2)]
+    others += [cell(settings={name: value}) for name, value in
+               (('horizon', 7), ('schedule', 'after_frame'), ('drop_innovation', 3.0))]
+    assert whole.file not in [other.file for other in others]
+
+
+def canned_search(tmp_path, *, extra=()):
+    rungs = [{'keep': 3, 'episodes': 1}, {'keep': 2, 'episodes': 2}]
+    search = tune.Search(
+        task=Task(name='rooms', models={'0': 'two_rooms'}), deadline_ms=2, trials=3, rungs=rungs,
+        entry=Entry(name='cem', planner='cem', first=[{'samples': 8}, {'samples': 16}]),
+        seed=1, prepare_ms=2, extra=extra,
+    )
+    lines = Lines(tmp_path / search.file)
+
+    def drive(settings, indices, held):
+        for index in indices:
+            lines.append({'settings': settings, 'index': index, 'held': held,
+                          'final_distance': 0.0, 'ticks': 50})
+
+    return search, drive
+
+
+def test_a_search_that_was_killed_among_its_finalists_has_chosen_nothing(tmp_path):
+    search, drive = canned_search(tmp_path)
+    for settings in search.settings():
+        drive(settings, [0], held=settings == {'samples': 16})
+    drive({}, [1], held=False)
+    assert tune.outcome(search, tmp_path) is None
+    drive({'samples': 16}, [1], held=True)
+    assert tune.outcome(search, tmp_path)['settings'] == {'samples': 16}
+
+
+def test_what_won_at_another_deadline_competes_at_this_one(tmp_path):
+    search, drive = canned_search(tmp_path)
+    for settings in search.settings():
+        drive(settings, [0], held=False)
+    for settings in ({}, {'samples': 8}):
+        drive(settings, [1], held=False)
+    other = replace(search, deadline_ms=10)
+    for settings in other.settings():
+        Lines(tmp_path / other.file).append({'settings': settings, 'index': 0, 'held': False,
+                                             'final_distance': 0.0, 'ticks': 50})
+    for settings, held in (({}, False), ({'samples': 16}, True)):
+        Lines(tmp_path / other.file).append({'settings': settings, 'index': 1, 'held': held,
+                                             'final_distance': 0.0, 'ticks': 50})
+    mine, _ = tune.exchanges([search, other], tmp_path)
+    assert mine.extra == ({'samples': 16},)
+    assert tune.outcome(mine, tmp_path) is None  # it has not been tried here
+    drive({'samples': 16}, [1], held=True)
+    assert tune.outcome(mine, tmp_path)['settings'] == {'samples': 16}
+
+
+def test_an_arm_without_tuned_settings_is_left_out_and_one_of_a_planner_alone_is_not(suite_file):
+    suite = load(suite_file, models=suite_file.parent)
+    small = replace(suite.planners[1], name='small_cem')
+    arms = suite.feedback['arms']
+    arms = (replace(arms[0], planner='small_cem'), replace(arms[1], planner='mppi'), arms[2])
+    suite = replace(suite, planners=(*suite.planners, small),
+                    feedback={**suite.feedback, 'arms': arms})
+    tuned = {('rooms', 'small_cem', 2): {'settings': {'samples': 16}}}
+    found = {c.entry: (c.planner, c.settings.get('samples'))
+             for c in run.feedback_cells(suite, tuned)}
+    assert found == {'full': ('cem', 16), 'uncorrected': ('mppi', None)}
+
+
+def test_a_name_that_is_not_in_the_suite_is_refused(suite_file, tmp_path):
+    result = CliRunner().invoke(command, [
+        'run', '--suite', str(suite_file), '--out', str(tmp_path), '--only', 'rooms/cme'])
+    assert result.exit_code == 1 and 'grasp, cem' in result.output
+
+
 def test_every_planner_gets_the_same_number_of_valid_trials_and_the_same_ones_again():
     entry = Entry(name='cem', planner='cem', fixed={'iterations': 2},
                   space={'samples': [4, 16], 'elites': [2, 12], 'noise_scale': {'log': [0.1, 1]}})
@@ -441,6 +535,19 @@ def test_every_planner_gets_the_same_number_of_valid_trials_and_the_same_ones_ag
         ({'tasks': {'rooms': {'models': {0: 'nowhere'}}}}, 'train them first'),
         ({'gripper': 1}, 'gripper'),
         ({'planners': {'cem': {'space': {}}}}, 'planner'),
+        ({'deadlines_ms': '2'}, 'deadlines_ms must be milliseconds'),
+        ({'deadlines_ms': [0]}, 'each above 0'),
+        ({'episodes': '8'}, 'episodes must be a whole number'),
+        ({'tuning': {'trials': 1, 'rungs': []}}, 'deadlines_ms'),
+        ({'seeds': {'tuning': 1, 'reporting': 2}}, 'seeds must name feedback'),
+        ({'latency': {**SUITE['latency'], 'task': 'walls'}}, 'no task walls'),
+        ({'tasks': {'rooms': {'models': {0: 'two_rooms'}, 'tune_on': [1]}}}, 'no model 1'),
+        (with_feedback(tasks=['walls']), 'no task walls'),
+        (with_feedback(subject='corrected'), 'no arm corrected'),
+        (with_feedback(arms={**SUITE['feedback']['arms'],
+                             'full': {'planner': 'cem', 'under': ['wind']}}), 'no disturbance'),
+        (with_feedback(arms={**SUITE['feedback']['arms'],
+                             'gain': {'planner': 'cem', 'law': 'pid'}}), 'law pid is none of'),
     ],
 )
 def test_a_suite_that_does_not_fit_is_refused_with_the_reason(tmp_path, change, reason):

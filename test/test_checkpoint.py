@@ -141,6 +141,9 @@ def test_weights_that_are_not_finite_are_refused(copy):
     ('changes', 'error', 'reason'),
     [
         ({'architecture': {'type': 'os.system'}}, CheckpointError, 'unknown; known: jepa'),
+        ({'architecture': {'type': ['jepa']}}, CheckpointError, 'unknown; known: jepa'),
+        ({'architecture': []}, CardError, 'architecture must hold names and values'),
+        ({'training': None}, CardError, 'training must hold names and values'),
         ({'format': 99}, CardError, 'format 99'),
         ({'model_step_sec': 0.0}, CardError, 'model_step_sec'),
         ({'action_block': 0}, CardError, 'action_block'),
@@ -156,6 +159,13 @@ def test_weights_that_are_not_finite_are_refused(copy):
 def test_a_card_that_contradicts_itself_is_refused(copy, changes, error, reason):
     edit_card(copy, **changes)
     with pytest.raises(error, match=reason):
+        checkpoint.load(copy)
+
+
+def test_sizes_that_no_network_can_have_are_refused(copy):
+    architecture = checkpoint.load_card(copy).architecture
+    edit_card(copy, architecture={**architecture, 'encoder_width': -4})
+    with pytest.raises(CardError, match=r'card\.json: architecture'):
         checkpoint.load(copy)
 
 

@@ -47,9 +47,23 @@ def test_runs_on_the_same_episodes_are_compared_pair_by_pair(report):
                  '--against', report)
     assert result.exit_code == 0, result.output
     assert 'held, paired' in result.output
-    other = run('--episodes', 1, '--seed', 6, '--planner', 'cem', '--against', report)
-    assert other.exit_code != 0
-    assert 'different episodes' in other.output
+
+
+@pytest.mark.parametrize(('seed', 'world'), [(6, 'two_rooms'), (5, 'point_maze')])
+def test_other_episodes_are_not_compared_nor_driven(report, tmp_path, seed, world):
+    earlier = tmp_path / 'earlier.json'
+    earlier.write_text(json.dumps(json.loads(report.read_text()) | {'world': world}))
+    other = run('--episodes', 4, '--seed', seed, '--against', earlier)
+    assert other.exit_code == 1 and 'other episodes' in other.output
+    assert 'path / shortest' not in other.output
+
+
+@pytest.mark.parametrize('text', ['{', '[1]', '{"seed": 1}'])
+def test_what_is_no_evaluation_is_refused_before_anything_is_driven(tmp_path, text):
+    (tmp_path / 'earlier.json').write_text(text)
+    result = run('--episodes', 1, '--against', tmp_path / 'earlier.json')
+    assert result.exit_code == 1 and 'no evaluation' in result.output
+    assert 'path / shortest' not in result.output
 
 
 def test_a_robot_that_follows_late_holds_its_goal_with_compensation_alone(report, tmp_path):
@@ -115,6 +129,7 @@ def test_every_planner_gets_the_same_episodes():
         (['--model', 'nowhere'], 'two_rooms'),
         (['--set', 'horizon'], 'name=number'),
         (['--set', 'gripper=1'], 'no setting gripper'),
+        (['--set', 'samples=10.5'], 'samples must be a whole number'),
         (['--planner', 'greedy', '--horizon', '9'], 'no setting horizon'),
         (['--horizon', '0'], 'horizon'),
         (['--device', 'cuda:99'], 'CUDA|cuda'),

@@ -141,8 +141,9 @@ def test_a_robot_of_one_action_is_trained_as_well(tmp_path):
 
 
 def test_data_that_do_not_fit_are_refused_with_the_cure(tmp_path, data):
-    result = train(data, tmp_path / 'run', '--task', 'random_door')
-    assert result.exit_code == 1 and 'two_rooms, inertial_two_rooms or' in result.output
+    for task in ('random_door', 'staggered_walls', 'push_t'):
+        result = train(data, tmp_path / 'run', '--task', task)
+        assert result.exit_code == 1 and 'two_rooms, inertial_two_rooms or' in result.output
     short = collect(make('two_rooms'), walks=3, length=40, seed=0)
     result = train(write(tmp_path / 'short', short), tmp_path / 'run')
     assert result.exit_code == 1 and 'record for longer' in ' '.join(result.output.split())

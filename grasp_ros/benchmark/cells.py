@@ -23,7 +23,7 @@ import torch
 from grasp_ros.benchmark import escape
 from grasp_ros.benchmark.gain import GainController
 from grasp_ros.benchmark.lines import Lines
-from grasp_ros.benchmark.outside import make_planner
+from grasp_ros.benchmark.outside import configure, make_planner
 from grasp_ros.benchmark.suite import split
 from grasp_ros.control.controller import Controller, ControllerConfig
 from grasp_ros.training.episodes import Conditions, Disturbance, TickTime, run_episode
@@ -78,8 +78,13 @@ class Cell:
     @property
     def file(self) -> str:
         """Its file in the output folder."""
-        values = asdict(self)
-        values['model'] = weights_digest(self.model)
+        settings, control = split(self.settings)
+        values = asdict(self) | {
+            'model': model_digest(self.model),
+            # With what is not said: a default that changes is another cell.
+            'settings': asdict(configure(self.planner, settings)),
+            'control': asdict(ControllerConfig(**control)),
+        }
         text = json.dumps(values, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         name = f'{self.task}-{self.training_seed}-{self.entry}-{self.deadline_ms:g}'
@@ -87,10 +92,13 @@ class Cell:
 
 
 @lru_cache(maxsize=16)
-def weights_digest(model: str) -> str:
-    """Digest of a checkpoint's weights."""
-    path = checkpoint.resolve(model) / checkpoint.WEIGHTS_FILE
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def model_digest(model: str) -> str:
+    """Digest of all files of a checkpoint: the card's scales and limits count as weights do."""
+    digest = hashlib.sha256()
+    for path in sorted(checkpoint.resolve(model).iterdir()):
+        if path.is_file():
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @lru_cache(maxsize=4)
@@ -129,7 +137,7 @@ def tasks_of(cell: Cell, indices: Iterable[int], folder: Path) -> list[EpisodeTa
         graded = escape.graded_tasks(
             load_model(cell.model), world, episodes=max(wanted) + 1, seed=cell.seed,
             held_out=cell.held_out, strata=cell.strata,
-            cache=folder / 'episodes' / f'{weights_digest(cell.model)}.jsonl',
+            cache=folder / 'episodes' / f'{model_digest(cell.model)}.jsonl',
         )
         return [graded[index] for index in wanted]
     tasks = episode_tasks(

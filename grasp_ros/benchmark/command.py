@@ -16,7 +16,7 @@ from grasp_ros.benchmark import report as reports
 from grasp_ros.benchmark import run as runs
 from grasp_ros.benchmark import tune as tuning
 from grasp_ros.benchmark.pool import Job, run_jobs
-from grasp_ros.benchmark.suite import Suite, is_meant, load
+from grasp_ros.benchmark.suite import Suite, is_meant, load, require_meant
 from grasp_ros.errors import GraspError
 
 
@@ -50,6 +50,7 @@ def _subcommand(function: Callable) -> click.Command:
         torch.set_num_threads(1)
         try:
             suite = load(file, models=models)
+            require_meant(suite, only)
             out.mkdir(parents=True, exist_ok=True)
             function(suite=suite, out=out, jobs=jobs, only=only)
         except GraspError as error:
@@ -115,7 +116,8 @@ def feedback(suite: Suite, out: Path, jobs: int, only: str) -> None:
 def latency(suite: Suite, out: Path, jobs: int, only: str) -> None:
     """Image to action against the horizon; wants a quiet machine, so it uses one process."""
     del jobs, only
-    latency_study.measure(suite, out)
+    if suite.latency:
+        latency_study.measure(suite, out)
 
 
 @_subcommand

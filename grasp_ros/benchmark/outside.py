@@ -9,7 +9,7 @@ cost, and as many updates as the deadline allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -117,9 +117,7 @@ class PytorchMppi(Searcher):
         return self._answer(problem, warm_start, deadline, mean, None)
 
 
-OUTSIDE: Mapping[str, Callable[..., Planner]] = {
-    'pytorch_mppi': lambda model, settings: PytorchMppi(model, PytorchMppiConfig(**settings)),
-}
+OUTSIDE: Mapping[str, tuple[type, type]] = {'pytorch_mppi': (PytorchMppi, PytorchMppiConfig)}
 
 
 def is_installed(name: str) -> bool:
@@ -127,14 +125,25 @@ def is_installed(name: str) -> bool:
     return name not in OUTSIDE or find_spec(name) is not None
 
 
-def make_planner(name: str, model: WorldModel, settings: Mapping[str, Any]) -> Planner:
-    """A planner of this package or of another one, by name.
+def configure(name: str, settings: Mapping[str, Any]) -> Any:
+    """The whole configuration of a planner of this package or of another one.
 
     :raises ConfigError: on an unknown name, an unknown setting, or a value out of range
     """
     if name not in OUTSIDE:
-        return registry.make(name, model, **settings)
+        return registry.configure(name, **settings)
     try:
-        return OUTSIDE[name](model, settings)
+        return OUTSIDE[name][1](**settings)
     except TypeError as error:
         raise ConfigError(f'{name}: {error}') from error
+
+
+def make_planner(name: str, model: WorldModel, settings: Mapping[str, Any]) -> Planner:
+    """A planner of this package or of another one, by name.
+
+    :raises ConfigError: as :func:`configure`
+    """
+    config = configure(name, settings)
+    if name not in OUTSIDE:
+        return registry.build(name, model, config)
+    return OUTSIDE[name][0](model, config)

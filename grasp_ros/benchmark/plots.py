@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grasp_ros.benchmark.escape import DEEP
-from grasp_ros.benchmark.run import GREEDY
-from grasp_ros.benchmark.suite import Suite
+from grasp_ros.benchmark.suite import GREEDY, Suite
 
 _WIDTH, _HEIGHT = 4.6, 3.6  # inches, of one panel
 
@@ -85,16 +84,19 @@ def _deadline(suite: Suite, rows: Sequence[Mapping[str, Any]]) -> Figure | None:
 
 
 def _escape(suite: Suite, rows: Sequence[Mapping[str, Any]]) -> Figure | None:
-    deadlines = sorted({row['deadline_ms'] for row in rows if row['deadline_ms']})
-    if not deadlines:
+    panels = sorted({(row['task'], row['deadline_ms']) for row in rows if row['deadline_ms']})
+    if not panels:
         return None
-    figure, axes = _panels([f'staggered walls, {ms:g} ms' for ms in deadlines])
+    figure, axes = _panels([f'{task}, {ms:g} ms' for task, ms in panels])
     bins = sorted({row['bin'] for row in rows})
     names = ['none' if b == 0 else 'deep' if b == DEEP else f'≤ {b}' for b in bins]
-    for ms, axis in zip(deadlines, axes.values()):
+    for (task, ms), axis in zip(panels, axes.values()):
         for number, name in enumerate([*(entry.name for entry in suite.planners), GREEDY]):
             wanted = 0.0 if name == GREEDY else ms
-            line = [row for row in rows if row['entry'] == name and row['deadline_ms'] == wanted]
+            line = [
+                row for row in rows
+                if (row['task'], row['entry'], row['deadline_ms']) == (task, name, wanted)
+            ]
             if line:
                 _with_bars(axis, [bins.index(row['bin']) + 0.05 * number for row in line],
                            [row['held'] for row in line], name, strong=number == 0)

@@ -19,14 +19,13 @@ from grasp_ros.benchmark.cells import Cell, results_of
 from grasp_ros.benchmark.escape import DEEP, bin_of
 from grasp_ros.benchmark.latency import LATENCY_FILE
 from grasp_ros.benchmark.run import (
-    GREEDY,
     GREEDY_SETTINGS,
     Tuned,
     ablation_cells,
     feedback_cells,
     run_cells,
 )
-from grasp_ros.benchmark.suite import Suite
+from grasp_ros.benchmark.suite import GREEDY, Suite
 from grasp_ros.benchmark.summary import (
     Episodes,
     best_peer,

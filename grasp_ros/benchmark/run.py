@@ -13,11 +13,10 @@ from typing import Any
 from grasp_ros.benchmark.cells import Cell, load_model, run_cell
 from grasp_ros.benchmark.outside import make_planner
 from grasp_ros.benchmark.pool import Job
-from grasp_ros.benchmark.suite import Suite, Task, is_meant, split
+from grasp_ros.benchmark.suite import GREEDY, Suite, Task, is_meant, split
 from grasp_ros.control.controller import ControllerConfig
 
 Tuned = Mapping[tuple[str, str, float], Mapping[str, Any]]
-GREEDY = 'greedy'
 GREEDY_SETTINGS = {'schedule': 'after_frame'}
 _TICKS = 50  # of a usual episode
 _TICK_MS = 3.0  # picture, physics and scoring
@@ -90,21 +89,30 @@ def _is_same(
 
 
 def feedback_cells(suite: Suite, tuned: Tuned) -> list[Cell]:
-    """The feedback study: arms x disturbances x charges, whole episodes."""
+    """The feedback study: arms x disturbances x charges, whole episodes.
+
+    What was not tuned is left out.
+    """
     study, cells = suite.feedback, []
     if not study:
         return cells
+    planners = {entry.name: entry.planner for entry in suite.planners}
     for task in suite.tasks:
         if task.name not in study['tasks']:
             continue
         for arm in study['arms']:
             deadline_ms = arm.deadline_ms or study['tuned_ms']
-            start = chosen(suite, tuned, task.name, arm.planner, deadline_ms) or {}
+            start = {}
+            if arm.planner in planners:
+                start = chosen(suite, tuned, task.name, arm.planner, deadline_ms)
+                if start is None:
+                    continue
             names = [name for name in study['disturbances'] if name in (arm.under or (name,))]
             for seed, name, charge in product(task.models, names, arm.charge):
                 cells.append(Cell(
                     study='feedback', task=task.name, training_seed=seed,
-                    model=task.models[seed], entry=arm.name, planner=arm.planner,
+                    model=task.models[seed], entry=arm.name,
+                    planner=planners.get(arm.planner, arm.planner),
                     settings={**start, **arm.settings}, law=arm.law, deadline_ms=arm.deadline_ms,
                     seed=suite.seeds['feedback'], held_out=True, strata=task.strata,
                     charge=charge, prepare_ms=study['prepare_ms'],

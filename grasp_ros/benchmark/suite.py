@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from grasp_ros.errors import CheckpointError, ConfigError
 from grasp_ros.training.episodes import Disturbance
 from grasp_ros.world_models import checkpoint
 
+GREEDY = 'greedy'  # the control beside every claim
+LAWS = ('plan', 'gain')
 CONTROLLER_SETTINGS = frozenset(f.name for f in fields(ControllerConfig)) - {'deadline_sec'}
 
 
@@ -82,7 +84,7 @@ class Arm:
     :param name: in tables
     :param planner: name of an :class:`Entry`, as it was tuned, or of a planner
     :param settings: of planner and controller, in place of tuned ones
-    :param law: ``plan``, or ``gain`` for :mod:`grasp_ros.benchmark.gain`
+    :param law: of :data:`LAWS`; ``gain`` is that of :mod:`grasp_ros.benchmark.gain`
     :param deadline_ms: image to action; 0 = none
     :param charge: the charges that it is run under
     :param under: the disturbances that it is run under; empty for all
@@ -132,8 +134,14 @@ class Suite:
     latency: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
-        """The task of that name."""
-        return next(task for task in self.tasks if task.name == name)
+        """The task of that name.
+
+        :raises ConfigError: when none of its models is there
+        """
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise ConfigError(f'task {name}: none of its models is there; train them first')
 
     def episodes_of(self, study: str, entry: str, disturbance: str) -> int:
         """Episodes of a planner, variant or arm on one model."""
@@ -170,13 +178,59 @@ def load(path: Path, *, models: Path) -> Suite:
             },
             feedback=_feedback(data.get('feedback', {})),
         )
+        problem = next(_problems(suite, data), '')
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f'suite {path}: {type(error).__name__}: {error}') from error
-    if len(set(suite.seeds.values())) < len(suite.seeds):
-        raise ConfigError(f'suite {path}: tuning and reporting need seeds of their own')
+    if problem:
+        raise ConfigError(f'suite {path}: {problem}')
     if not suite.tasks:
         raise ConfigError(f'suite {path}: none of its models is in {models}; train them first')
     return suite
+
+
+def _problems(suite: Suite, data: Mapping[str, Any]) -> Iterator[str]:
+    """What a suite says and cannot mean.
+
+    :param data: as it was read, tasks whose models are missing included
+    """
+    if len(set(suite.seeds.values())) < len(suite.seeds):
+        yield 'tuning and reporting need seeds of their own'
+    tuning, study, latency = suite.tuning, suite.feedback, suite.latency
+    for name, deadlines in (('deadlines_ms', suite.deadlines_ms),
+                            ('tuning.deadlines_ms', tuning['deadlines_ms'])):
+        if isinstance(deadlines, str) or not deadlines or min(deadlines) <= 0:
+            yield f'{name} must be milliseconds, each above 0, is {deadlines}'
+    counts = {'episodes': suite.episodes, 'tuning.trials': tuning['trials']}
+    for n, rung in enumerate(tuning['rungs']):
+        counts |= {f'tuning.rungs[{n}].{name}': rung[name] for name in ('keep', 'episodes')}
+    needed = {'tuning', 'reporting', *(['feedback'] if study or latency else [])}
+    counts |= {f'latency.{name}': latency[name] for name in ('ticks',) if latency}
+    if study:
+        counts['feedback.episodes'] = study['episodes']
+        for arm in study['arms']:
+            counts |= {f'{arm.name}.episodes.{name}': n for name, n in arm.episodes.items()}
+            for name in (*arm.under, *arm.episodes):
+                if name not in study['disturbances']:
+                    yield f'feedback.arms.{arm.name}: there is no disturbance {name}'
+            if arm.law not in LAWS:
+                yield f'feedback.arms.{arm.name}: law {arm.law} is none of {", ".join(LAWS)}'
+        arms = {arm.name for arm in study['arms']}
+        for name in ('blind', 'subject'):
+            if study[name] not in arms:
+                yield f'feedback.{name}: there is no arm {study[name]}'
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            yield f'{name} must be a whole number above 0, is {count}'
+    if not needed <= set(suite.seeds):
+        yield f'seeds must name {", ".join(sorted(needed - set(suite.seeds)))}'
+    tasks = data['tasks']
+    for name in (*(study['tasks'] if study else ()), *([latency['task']] if latency else ())):
+        if name not in tasks:
+            yield f'there is no task {name}'
+    for name, task in tasks.items():
+        for seed in task.get('tune_on', ()):
+            if seed not in task['models']:
+                yield f'tasks.{name}.tune_on: there is no model {seed}'
 
 
 def _task(name: str, values: Mapping[str, Any], models: Path) -> Task:
@@ -214,6 +268,18 @@ def _feedback(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, settings in values['arms'].items()
     ]
     return {**values, 'disturbances': disturbances, 'arms': tuple(arms)}
+
+
+def require_meant(suite: Suite, only: str) -> None:
+    """
+    :raises ConfigError: when nothing of a suite is what an option ``task/entry`` asks for
+    """
+    tasks = [task.name for task in suite.tasks]
+    entries = [GREEDY, *(entry.name for entry in suite.planners)]
+    entries += [arm.name for arm in suite.feedback.get('arms', ())]
+    if not any(is_meant(only, task, entry) for task in tasks for entry in entries):
+        raise ConfigError(f'--only {only}: tasks are {", ".join(tasks)}; planners and arms are '
+                          f'{", ".join(dict.fromkeys(entries))}')
 
 
 def is_meant(only: str, task: str, entry: str) -> bool:

@@ -72,6 +72,7 @@ class Search:
         found = found[: self.trials]
         if not self.entry.space:
             return found
+        reason: object = 'all of it has been drawn'
         for _ in range(_DRAWS):
             if len(found) == self.trials:
                 return found
@@ -107,7 +108,7 @@ def searches(suite: Suite, *, only: str = '') -> list[Search]:
         )
         for deadline_ms in suite.tuning['deadlines_ms']
         for task in suite.tasks for entry in suite.planners
-        if is_meant(only, task.name, entry.name)
+        if task.tuning_models and is_meant(only, task.name, entry.name)
     ]
 
 
@@ -156,12 +157,14 @@ def outcome(search: Search, folder: Path) -> dict[str, Any] | None:
     """What a finished search chose; None while it is not finished."""
     known = Lines(folder / search.file).read()
     settings = search.settings()
+    own = len(settings)
     settings += [extra for extra in search.extra if extra not in settings]
     episodes = [[line for line in known if line['settings'] == s] for s in settings]
-    most = max(len(lines) for lines in episodes)
-    if most < search.rungs[-1]['episodes']:
+    last = [n for n, lines in enumerate(episodes) if len(lines) >= search.rungs[-1]['episodes']]
+    finalists = min(search.rungs[-1]['keep'], own)
+    joined = {settings.index(extra) for extra in search.extra}
+    if sum(n < own for n in last) < finalists or not joined <= set(last):
         return None
-    last = [n for n, lines in enumerate(episodes) if len(lines) == most]
     best = max(last, key=lambda n: score(episodes[n]))
     return {
         'task': search.task.name,

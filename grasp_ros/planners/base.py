@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -255,8 +255,12 @@ def require(settings: Any, *, at_least: Mapping[str, int], finite: tuple[str, ..
     :param settings: a configuration
     :param at_least: name -> smallest value
     :param finite: names of those that must be finite and not negative
-    :raises ConfigError: naming the first that is out of range
+    :raises ConfigError: naming the first that is out of range, or no whole number where it must be
     """
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.type == 'int' and not isinstance(value, int):
+            raise ConfigError(f'{field.name} must be a whole number, is {value}')
     for name, low in at_least.items():
         if getattr(settings, name) < low:
             raise ConfigError(f'{name} must be at least {low}, is {getattr(settings, name)}')

@@ -21,7 +21,7 @@ from rich.table import Table
 from grasp_ros.control.config import ControllerConfig, Schedule
 from grasp_ros.control.controller import Controller
 from grasp_ros.control.warm_start import WarmStartMode
-from grasp_ros.errors import GraspError
+from grasp_ros.errors import ConfigError, GraspError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
 from grasp_ros.training.camera import SHIFTS
@@ -171,10 +171,7 @@ def compare(first: dict[str, Any], second: dict[str, Any], *, outcome: str) -> d
 
     :param outcome: ``held`` or ``reached``
     :return: difference of the rates, bootstrap 95 % interval over episodes, exact McNemar p-value
-    :raises ValueError: when the evaluations did not run the same episodes
     """
-    if (first['seed'], first['episodes']) != (second['seed'], second['episodes']):
-        raise ValueError('the two evaluations ran different episodes: same --seed and --episodes')
     pairs = np.array(
         [
             (a[outcome], b[outcome])
@@ -190,6 +187,23 @@ def compare(first: dict[str, Any], second: dict[str, Any], *, outcome: str) -> d
         'only_second': int((difference < 0).sum()),
         'mcnemar_p': mcnemar(pairs[:, 0], pairs[:, 1]),
     }
+
+
+def read_earlier(file: Path, *, world: str, seed: int, episodes: int) -> dict[str, Any]:
+    """The JSON file of an evaluation on the same episodes as this one.
+
+    :raises ConfigError: when it is none, or of other episodes
+    """
+    try:
+        earlier = json.loads(file.read_text(encoding='utf-8'))
+        found = {name: earlier[name] for name in ('world', 'seed', 'episodes')}
+        outcomes = [(bool(e['reached']), bool(e['held'])) for e in earlier['results']]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f'{file}: no evaluation: {type(error).__name__}: {error}') from error
+    mine = {'world': world, 'seed': seed, 'episodes': episodes}
+    if found != mine or len(outcomes) != episodes:
+        raise ConfigError(f'{file}: other episodes, {found}, and not {mine}')
+    return earlier
 
 
 def _setting(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict:
@@ -250,8 +264,8 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
     """Drive episodes in the world of the model, without ROS, and print the scores.
 
     Start and goal lie in different rooms with a wall on the straight line. An episode lasts twice
-    the shortest path's steps, and 20 more. Reached: within 5 % of the world's width, and stopped
-    where the commands are accelerations; held: still there in each of the last ten ticks. Every
+    the shortest path's steps, and 20 more. Reached: within 5 % of the world's width; held: still
+    there, and stopped where the commands are accelerations, in each of the last ten ticks. Every
     fourth episode starts and ends where no training frame was taken; in the staggered walls all
     have layouts that no training frame shows.
 
@@ -267,6 +281,9 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
                TimeRemainingColumn())
     try:
         world_model = checkpoint.load(model, device=device)
+        earlier = against and read_earlier(
+            against, world=world_name(world_model.card), seed=seed, episodes=episodes
+        )
         with Progress(*columns, console=console) as bar:
             job = bar.add_task(f'{planner} on {model}', total=episodes)
             reached = held = 0
@@ -284,13 +301,9 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
     except GraspError as error:
         raise click.ClickException(str(error)) from error
     Console().print(summary(report))
-    if against is not None:
-        try:
-            other = json.loads(against.read_text(encoding='utf-8'))
-            for outcome in ('reached', 'held'):
-                click.echo(f'{outcome}, paired: {compare(report, other, outcome=outcome)}')
-        except (ValueError, KeyError) as error:
-            raise click.ClickException(f'--against {against}: {error}') from error
+    if earlier:
+        for outcome in ('reached', 'held'):
+            click.echo(f'{outcome}, paired: {compare(report, earlier, outcome=outcome)}')
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')

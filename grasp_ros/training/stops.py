@@ -81,7 +81,7 @@ def measure(
             'hours': hours, 'stops': dict(stops), **events_per_hour(stops.total(), hours)
         }
     for kind in KINDS:
-        late, stops = [], Counter()
+        late, early, stops = [], 0, Counter()
         for task in tasks[:faulty]:
             place = make_world(world, task.layout)
             begins = shortest_ticks(place, task.task.path_length, period_sec)
@@ -90,11 +90,16 @@ def measure(
             episode = run_episode(
                 place, controller, task, conditions=replace(IDEAL, camera_fault=fault)
             )
-            if episode.stopped:
+            if episode.stopped and episode.ticks > fault.tick:
                 stops[episode.stopped] += 1
                 late.append((episode.ticks - fault.tick) * period_sec)
+            # What stops it before there is a fault has not seen that, nor has it failed to.
+            early += bool(episode.stopped) and episode.ticks <= fault.tick
             progress()
-        faults[kind] = {'episodes': faulty, 'stops': dict(stops), 'late_sec': sorted(late)}
+        faults[kind] = {
+            'episodes': faulty - early, 'stopped_before': early, 'stops': dict(stops),
+            'late_sec': sorted(late),
+        }  # fmt: skip
     card, config = model.card, controller.config
     return {
         'model': card.name, 'seed': seed, 'settings': settings, 'well': well, 'faults': faults,

@@ -126,6 +126,9 @@ class ModelCard:
     def __post_init__(self) -> None:
         if self.format != CARD_FORMAT:
             raise CardError(f'card format {self.format} is not {CARD_FORMAT}: retrain or convert')
+        for name in ('architecture', 'metrics', 'training'):
+            if not isinstance(getattr(self, name), Mapping):
+                raise CardError(f'{name} must hold names and values, is {getattr(self, name)}')
         if not self.cameras or not self.actions or not self.latent_shape:
             raise CardError('a card needs at least one camera, one action and a latent shape')
         for name in ('action_block', 'frames', 'history'):

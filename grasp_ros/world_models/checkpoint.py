@@ -166,14 +166,14 @@ def build(card: ModelCard, *, source: Path) -> LatentModel:
     :raises CardError: when the architecture is incomplete, or contradicts the card
     """
     kind = card.architecture.get('type')
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise CheckpointError(
             f'{source.parent}: architecture "{kind}" is unknown; known: '
             f'{", ".join((*ARCHITECTURES, torch_export.TYPE))}'
         )
     try:
         return ARCHITECTURES[kind](card)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CardError(f'{source}: architecture: {type(error).__name__}: {error}') from error
 
 

@@ -51,7 +51,8 @@ def call(model: str) -> LatentModel:
         raise _failed(model, error) from error
     function = getattr(module, name, None)
     if not callable(function):
-        raise CheckpointError(f'{model}: there is no function {name} in {module.__file__}')
+        place = getattr(module, '__file__', None) or module_name
+        raise CheckpointError(f'{model}: there is no function {name} in {place}')
     try:
         made = function(**{key: value for key, _, value in pairs})
     except GraspError:
