@@ -37,6 +37,7 @@ export PATH := $(BIN):$(PATH)
 demo: venv
 	$(BIN)/grasp-ros demo $(DEMO_ARGS)
 
+# A thread of torch each; then what starts nodes, alone, for its times count.
 test: venv
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m 'not processes'
 	$(BIN)/python -m pytest -m processes

@@ -152,6 +152,7 @@ def test_what_needs_a_folder_says_so():
         ('python:example_model.part:make', 'no module example_model.part: install'),
         ('python:example_model:build', 'no function build in .*example_model.py'),
         ('python:example_model:CARD', 'no function CARD'),
+        ('python:sys:make', 'no function make in sys'),
         ('python:example_model:make?colour=red', "TypeError: .*'colour'"),
         ('python:example_model:make?weights=/no/such/file', 'FileNotFoundError'),
         ('python:example_model:YourNetwork?tokens=1&width=1&inputs=1', 'TypeError'),

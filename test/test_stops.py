@@ -63,4 +63,4 @@ def test_a_stop_before_the_fault_has_seen_nothing():
     console = Console(record=True, width=120)
     for table in summary(report):
         console.print(table)
-    assert '0 of 0' in console.export_text()
+    assert '0 of 0, 1 before it' in console.export_text()

@@ -204,7 +204,8 @@ def _problems(suite: Suite, data: Mapping[str, Any]) -> Iterator[str]:
     for n, rung in enumerate(tuning['rungs']):
         counts |= {f'tuning.rungs[{n}].{name}': rung[name] for name in ('keep', 'episodes')}
     needed = {'tuning', 'reporting', *(['feedback'] if study or latency else [])}
-    counts |= {f'latency.{name}': latency[name] for name in ('ticks',) if latency}
+    if latency:
+        counts['latency.ticks'] = latency['ticks']
     if study:
         counts['feedback.episodes'] = study['episodes']
         for arm in study['arms']:

@@ -120,7 +120,10 @@ def summary(report: dict[str, Any]) -> list[Table]:
     for kind, row in report['faults'].items():
         late = row['late_sec']
         times = f'{np.median(late):.1f}, {late[-1]:.1f}' if late else '–'
-        faults.add_row(kind, f'{len(late)} of {row["episodes"]}', times, _causes(row['stops']))
+        stopped = f'{len(late)} of {row["episodes"]}'
+        if row['stopped_before']:
+            stopped += f', {row["stopped_before"]} before it'
+        faults.add_row(kind, stopped, times, _causes(row['stops']))
     return [well, faults]
 
 

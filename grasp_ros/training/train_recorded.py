@@ -64,8 +64,8 @@ def train_recorded(data: DataSet, config: TrainingConfig, *, folder: Path, comma
         raise ConfigError(f'pictures of {camera.width}x{camera.height} pixels: the model needs '
                           'square ones of a size divisible by 16; resize before recording')
     if config.static_size or config.probe_points > 1:
-        raise ConfigError(f'task {config.task} needs to know which walls a picture shows, where a '
-                          'block lies, and a recording does not tell: two_rooms, '
+        raise ConfigError(f'task {config.task} needs to know which walls a picture shows or where '
+                          'its block lies, and a recording does not tell: two_rooms, '
                           'inertial_two_rooms or point_maze')
     folder.mkdir(parents=True, exist_ok=True)
     largest = torch.tensor([max(abs(spec.low), abs(spec.high)) for spec in data.actions])
