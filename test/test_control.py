@@ -1,25 +1,18 @@
 # Copyright 2026 The grasp_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The controller on a model with history, action blocks and tokens; its warm start and clocks."""
+"""The controller on a model with history, action blocks and tokens, in both schedules."""
 
 import itertools
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny_world
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from grasp_ros.control.controller import COLD, Controller, ControllerConfig, TickStatus
-from grasp_ros.control.goal import GoalConfig, GoalMonitor, GoalState
-from grasp_ros.control.pacing import LONGEST_WAIT, Pacer
-from grasp_ros.control.warm_start import shift
-from grasp_ros.errors import ConfigError, ObservationError, SolveError
+from grasp_ros.errors import ObservationError, SolveError
 from grasp_ros.planners import registry
-from grasp_ros.planners.base import Branches, Plan
 
 PERIOD_SEC = tiny_world.CARD.control_period_sec
 
@@ -387,134 +380,3 @@ def test_a_preparation_that_no_longer_fits_is_not_used(change):
     assert tick.status is TickStatus.SOLVED
     assert tick.prepare_sec == 0
     assert tick.plan.actions.shape[0] == (5 if change == 'planner' else 10)
-
-
-def some_plan(horizon=4, block=2):
-    steps = torch.arange(1, horizon + 1, dtype=torch.float32).reshape(-1, 1)
-    actions = torch.arange(horizon * block, dtype=torch.float32).reshape(horizon, block, 1)
-    return Plan(
-        actions=actions + 100,
-        rollout=steps,
-        cost=0.0,
-        iterate_actions=actions,
-        iterate_states=steps,
-        iterations=1,
-        stopped='iterations',
-        source='incumbent',
-        branches=Branches(
-            (actions + 100)[None], steps[None], torch.zeros(1), 1.0, torch.zeros(1, block, 1)
-        ),
-    )
-
-
-@pytest.mark.parametrize(
-    ('elapsed', 'horizon', 'actions', 'states'),
-    [
-        (0, 4, [0, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4]),
-        (2, 4, [2, 3, 4, 5, 6, 7, 7, 7], [2, 3, 4, 9]),
-        (3, 4, [3, 4, 5, 6, 7, 7, 7, 7], [2.5, 3.5, 6.5, 9]),
-        (2, 2, [2, 3, 4, 5], [2, 3]),
-        (4, 6, [4, 5, 6, 7] + 8 * [7], [3, 4, 9, 9, 9, 9]),
-    ],
-)
-def test_a_shift_follows_its_rule(elapsed, horizon, actions, states):
-    goal = torch.tensor([9.0])
-    warm = shift(some_plan(), elapsed_steps=elapsed, horizon=horizon, goal=goal)
-    assert warm.actions.flatten().tolist() == actions
-    assert torch.equal(warm.incumbent, warm.actions + 100)
-    assert warm.states.flatten().tolist() == states
-    only = shift(some_plan(), elapsed_steps=elapsed, horizon=horizon, goal=goal, mode='actions')
-    assert only.states is None
-    assert torch.equal(only.actions, warm.incumbent)
-
-
-def test_a_plan_that_is_over_gives_no_warm_start():
-    goal = torch.tensor([9.0])
-    assert shift(some_plan(), elapsed_steps=8, horizon=4, goal=goal) is None
-    assert shift(some_plan(), elapsed_steps=1, horizon=4, goal=goal, mode='none') is None
-
-
-@settings(deadline=None)
-@given(
-    first=st.integers(0, 8), second=st.integers(0, 8), block=st.integers(1, 3),
-    horizon=st.integers(2, 6),
-)
-def test_two_shifts_of_actions_equal_one(first, second, block, horizon):
-    plan, goal = some_plan(horizon, block), torch.tensor([9.0])
-    once = shift(plan, elapsed_steps=first + second, horizon=horizon, goal=goal)
-    half = shift(plan, elapsed_steps=first, horizon=horizon, goal=goal)
-    if once is None or half is None:
-        return
-    middle = replace(plan, iterate_actions=half.actions, iterate_states=half.states)
-    twice = shift(middle, elapsed_steps=second, horizon=horizon, goal=goal)
-    assert torch.equal(twice.actions, once.actions)
-
-
-def monitor(**changes) -> GoalMonitor:
-    values = {'tolerance': 1.0, 'dwell_sec': 0.3, 'timeout_sec': 10.0, 'no_progress_sec': 2.0}
-    return GoalMonitor(GoalConfig(**{**values, **changes}), now_sec=0.0)
-
-
-def test_a_goal_is_reached_after_the_dwell_time_inside_the_tolerance():
-    goal = monitor()
-    assert goal.update(0.1, 0.5) is GoalState.RUNNING
-    assert goal.update(0.2, 1.5) is GoalState.RUNNING  # out again: the dwell time starts anew
-    assert goal.update(0.3, 0.5) is GoalState.RUNNING
-    assert goal.update(0.4, None) is GoalState.RUNNING  # nobody saw it
-    assert goal.update(0.5, 0.5) is GoalState.RUNNING
-    assert goal.update(0.8, 0.5) is GoalState.REACHED
-
-
-def test_a_goal_ends_by_time_or_without_progress():
-    goal = monitor()
-    assert goal.update(9.9, 5.0) is GoalState.RUNNING
-    assert goal.update(10.0, 4.0) is GoalState.TIMEOUT
-    goal = monitor()
-    assert goal.update(1.0, 5.0) is GoalState.RUNNING
-    assert goal.update(2.9, 4.99) is GoalState.RUNNING  # less than progress_ratio nearer
-    assert goal.update(3.0, 4.99) is GoalState.NO_PROGRESS
-    endless = monitor(timeout_sec=0.0, no_progress_sec=0.0)
-    assert endless.update(1e6, 5.0) is GoalState.RUNNING
-    with pytest.raises(ConfigError, match=r'goal\.tolerance'):
-        monitor(tolerance=0.0)
-
-
-@pytest.mark.parametrize(
-    ('camera', 'phase'),
-    [
-        (1 / 30, 0.017),  # a tick only has to wait for the next frame
-        (0.1, 0.07),  # the next frame comes too late to wait for: the grid has to move
-    ],
-)
-def test_ticks_keep_the_rate_and_move_to_just_after_the_frames(camera, phase):
-    period = 0.1
-    pacer = Pacer(period_sec=period, now_sec=0.0)
-    starts, ages = [], []
-    for _ in range(80):
-        fresh = math.ceil((pacer.fresh_after_sec - phase) / camera) * camera + phase
-        now = min(max(fresh, pacer.opens_sec), pacer.latest_sec)
-        arrived = math.floor((now - phase + 1e-9) / camera) * camera + phase
-        starts.append(now)
-        ages.append(now - arrived)
-        assert pacer.started(now, arrived) == 0
-    assert (starts[-1] - starts[40]) / 39 == pytest.approx(period, rel=0.01)
-    assert max(ages[40:]) < 0.006
-
-
-def test_without_frames_ticks_keep_the_rate():
-    pacer = Pacer(period_sec=0.1, now_sec=0.0)
-    starts = []
-    for _ in range(10):
-        starts.append(pacer.latest_sec)
-        pacer.started(pacer.latest_sec, None)
-    np.testing.assert_allclose(np.diff(starts), 0.1)
-    assert starts[0] == pytest.approx(LONGEST_WAIT * 0.1)
-
-
-def test_a_stall_is_counted_and_never_made_up_for():
-    pacer = Pacer(period_sec=0.1, now_sec=0.0)
-    pacer.started(0.0, None)
-    assert pacer.started(0.75, None) == 6
-    assert pacer.opens_sec >= 0.75
-    assert pacer.started(pacer.opens_sec, None) == 0
-    assert pacer.opens_sec == pytest.approx(0.9)

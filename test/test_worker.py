@@ -2,155 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's worker thread: what is sent when goals change, solvers hang and models fail."""
 
-import threading
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
+from worker_bench import CARD, LEFT, RIGHT, Goal, benches, moves_left, moves_right
 
-pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
-from builtin_interfaces.msg import Time
-
-from grasp_ros.control.controller import Controller, TickStatus
-from grasp_ros.control.history import Frame
+from grasp_ros.control.controller import TickStatus
 from grasp_ros.control.tick import COLD
 from grasp_ros.control.warm_start import Drop
-from grasp_ros.node import goals, parameters, tables
 from grasp_ros.node.goals import Result
-from grasp_ros.node.settings import Settings
-from grasp_ros.node.worker import Arrival, Worker
 from grasp_ros.planners import registry
-from grasp_ros.planners.grasp import Grasp
-from grasp_ros.world_models.base import ActionSpec, CameraSpec, LatentModel, ModelCard
-
-LIMIT_SEC = 20.0
-CARD = ModelCard(
-    name='point',
-    architecture={'type': 'point'},
-    cameras={'top': CameraSpec(height=1, width=2)},
-    actions=(ActionSpec('linear.x', 'm/s', -0.3, 0.3), ActionSpec('linear.y', 'm/s', -0.3, 0.3)),
-    latent_shape=(2,),
-    model_step_sec=0.02,
-    latent_scale=0.3,
-    goal_tolerance=1e-3,
-)
-MIDDLE = np.full((1, 2, 3), 128, dtype=np.uint8)
-RIGHT = MIDDLE + np.array([[[80], [0]]], dtype=np.uint8)
-LEFT = MIDDLE - np.array([[[80], [0]]], dtype=np.uint8)
-
-
-class Point(LatentModel):
-    """A point in the plane, its place written into two pixels; can be made to fail or to hang."""
-
-    def __init__(self, card=CARD):
-        super().__init__(card)
-        self.failure = None
-        self.is_blind = False  # what it makes of pictures is not finite
-        self.seen = []  # first pixel of the frames of each observation, oldest first
-        self.may_go_on = threading.Event()
-        self.may_go_on.set()
-        self.is_held = threading.Event()
-
-    def encode(self, observation):
-        self.seen.append(tuple(observation.images['top'][0, :, 0, 0, 0].tolist()))
-        latent = observation.images['top'][:, -1, 0, :, 0].float() / 255
-        return latent * torch.nan if self.is_blind else latent
-
-    def predict(self, context, actions):
-        if self.failure:
-            raise self.failure
-        if not self.may_go_on.is_set():
-            self.is_held.set()
-            assert self.may_go_on.wait(LIMIT_SEC)
-        return context[:, -1] + 0.1 * actions[:, -1, 0]
-
-
-class Goal(goals.Goal):
-    """A goal that keeps its end to itself."""
-
-    def __init__(self, number, picture):
-        super().__init__(number, Frame({'top': picture}, 0.0))
-        self.end = None
-
-    def _tell(self, end):
-        self.end = end
-
-
-class Bench:
-    """A worker, what feeds it with frames, and what it sent."""
-
-    def __init__(self, card=CARD, **changes):
-        self.reports = []
-        self.picture = MIDDLE
-        self.now_sec = time.monotonic
-        self.share = 1.0  # of a command that the gate passes on
-        self.model = Point(card)
-        self.values = parameters.defaults(tables.MPC) | {
-            'planner.horizon': 5, 'planner.iterations': 2, 'control.deadline_sec': 0.02,
-        } | changes  # fmt: skip
-        settings = self.settings()
-        planner = Grasp(self.model, settings.planner)
-        self.controller = Controller(
-            model=self.model, planner=planner, limits=settings.limits, config=settings.controller
-        )
-        quiet = SimpleNamespace(**dict.fromkeys(('info', 'warning', 'error'), lambda text: None))
-        self.worker = Worker(
-            controller=self.controller,
-            settings=settings,
-            sink=SimpleNamespace(send=self.reports.append),
-            now_sec=lambda: self.now_sec(),
-            logger=quiet,
-            passed=lambda: self.share,
-        )
-        self.worker.start()
-
-    def settings(self, **changes):
-        self.values |= changes
-        return Settings.from_values(self.values, CARD)
-
-    def see(self):
-        now_sec = time.monotonic()
-        self.worker.offer_frame(Arrival(Frame({'top': self.picture}, now_sec), Time(), now_sec))
-
-    def wait_for(self, condition, *, seeing=True):
-        until_sec = time.monotonic() + LIMIT_SEC
-        while not condition():
-            assert time.monotonic() < until_sec, 'not in time'
-            if seeing:
-                self.see()
-            time.sleep(0.005)
-
-    def wait_for_next(self, condition, **options):
-        """The first report from now on for which a condition holds."""
-        seen = len(self.reports)
-        self.wait_for(lambda: any(map(condition, self.reports[seen:])), **options)
-        return next(report for report in self.reports[seen:] if condition(report))
 
 
 @pytest.fixture
 def bench():
-    torch.set_num_threads(1)
-    made = []
-
-    def make(card=CARD, **changes):
-        made.append(Bench(card, **changes))
-        return made[-1]
-
-    yield make
-    for entry in made:
-        entry.model.may_go_on.set()
-        assert entry.worker.stop(LIMIT_SEC)
-
-
-def moves_right(report):
-    return report.tick.status is TickStatus.SOLVED and report.tick.action[0] > 0.05
-
-
-def moves_left(report):
-    return report.tick.status is TickStatus.SOLVED and report.tick.action[0] < -0.05
+    with benches() as make:
+        yield make
 
 
 def test_there_is_a_report_in_every_tick_whatever_is_missing(bench):
@@ -493,98 +361,3 @@ def test_a_warm_start_that_is_cleared_is_dropped_once_and_the_goal_stays(bench, 
     b.wait_for_next(lambda r: moves_right(r) and r.tick.shift_steps != COLD)
     assert all(report.tick.action.any() for report in b.reports[before:]) and goal.end is None
     assert b.reports[-1].counters.drops == {Drop.CLEARED: 1}
-
-
-AHEAD = {'control.schedule': 'ahead'}
-
-
-def is_prepared(report):
-    return report.tick.status is TickStatus.SOLVED and report.tick.prepare_sec > 0
-
-
-def test_plans_are_made_between_ticks_and_end_with_them(bench):
-    # So many iterations never end by themselves: what is prepared ends in time, or never.
-    b = bench(**AHEAD, **{'planner.iterations': 10**9, 'control.deadline_sec': 0.005})
-    b.worker.set_goal(Goal(1, RIGHT))
-    for _ in range(3):
-        report = b.wait_for_next(lambda r: is_prepared(r) and moves_right(r))
-        assert report.tick.iterations > 0 and report.tick.shift_steps == 1
-
-
-def test_the_schedule_changes_while_it_runs(bench):
-    b = bench(**{'control.schedule': 'after_frame'})
-    b.worker.set_goal(Goal(1, RIGHT))
-    b.wait_for_next(moves_right)
-    assert not any(map(is_prepared, b.reports))
-    b.worker.apply(b.settings(**AHEAD))
-    b.wait_for_next(is_prepared)
-    before = len(b.reports)
-    b.worker.apply(b.settings(**{'control.schedule': 'after_frame'}))
-
-    def after():
-        return [r for r in b.reports[before:] if r.settings.controller.schedule == 'after_frame']
-
-    b.wait_for(lambda: sum(map(moves_right, after())) > 3)
-    assert not any(map(is_prepared, after()))
-
-
-@pytest.mark.parametrize('change', ['goal', 'cancel', 'settings', 'clock', 'clear', 'stop'])
-def test_a_preparation_that_nobody_wants_any_more_ends(bench, change):
-    b = bench(**AHEAD)
-    begun, ended, budgets = threading.Event(), threading.Event(), []
-
-    def prepare(*, budget_sec, is_wanted):
-        budgets.append(budget_sec)
-        begun.set()
-        while is_wanted():
-            time.sleep(0.001)
-        ended.set()
-
-    b.controller.prepare = prepare
-    goal = Goal(1, RIGHT)
-    b.worker.set_goal(goal)
-    b.wait_for(begun.is_set)
-    assert not ended.is_set()
-    if change == 'goal':
-        b.worker.set_goal(Goal(2, LEFT))
-    elif change == 'cancel':
-        b.worker.cancel(goal)
-    elif change == 'settings':
-        b.worker.apply(b.settings(**{'planner.horizon': 4}))
-    elif change == 'clock':
-        b.worker.forget_frames()
-    elif change == 'clear':
-        b.worker.clear_warm_start()
-    else:
-        assert b.worker.stop(LIMIT_SEC)
-    assert ended.wait(LIMIT_SEC)
-    assert 0 < budgets[0] < CARD.model_step_sec
-
-
-def test_a_preparation_that_fails_means_the_safe_command_and_work_goes_on(bench):
-    b = bench(**AHEAD)
-    prepare, calls = b.controller.prepare, []
-
-    def fail_once(**options):
-        calls.append(options)
-        if len(calls) == 1:
-            raise RuntimeError('CUDA error: device-side assert triggered')
-        prepare(**options)
-
-    b.controller.prepare = fail_once
-    b.worker.set_goal(Goal(1, RIGHT))
-    report = b.wait_for_next(lambda r: r.tick.status is TickStatus.SOLVER_FAILED)
-    assert 'preparation' in report.tick.detail and not report.tick.action.any()
-    b.wait_for_next(lambda r: is_prepared(r) and moves_right(r))
-
-
-@pytest.mark.parametrize('schedule', ['after_frame', 'ahead'])
-def test_a_model_of_two_frames_sees_the_present_one_and_the_one_a_model_step_before(
-    bench, schedule
-):
-    b = bench(replace(CARD, frames=2), **{'control.schedule': schedule})
-    b.worker.set_goal(Goal(1, RIGHT))
-    b.wait_for_next(moves_right)
-    b.picture = LEFT
-    b.wait_for(lambda: (48, 48) in b.model.seen)
-    assert {(128, 128), (128, 48)} <= set(b.model.seen)
