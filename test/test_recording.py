@@ -16,7 +16,7 @@ pytest.importorskip('rosbags', reason='no bags: pip install .[bag]')
 import bags
 
 from grasp_ros.control.history import History
-from grasp_ros.recording.alignment import LEAST_FRAMES, align, mean_in_force
+from grasp_ros.recording.alignment import LEAST_FRAMES, align, mean_in_force, misfit_ms
 from grasp_ros.recording.bag import Bag, RecordingError
 from grasp_ros.recording.convert import command
 from grasp_ros.training import recorded
@@ -106,6 +106,24 @@ def test_a_command_in_force_is_the_mean_over_the_step_as_the_controller_has_it()
     assert np.allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ('camera_hz', 'off_ms'), [(15.0, 33.3), (10.5, 47.6), (30.0, None), (10.0, None), (5.0, None)]
+)
+def test_a_camera_whose_rate_does_not_fit_is_told_from_one_that_loses_frames(camera_hz, off_ms):
+    frames_sec = np.arange(0.0, 60.0, 1 / camera_hz)
+    kept = frames_sec if off_ms else frames_sec[np.arange(len(frames_sec)) % 8 != 0]
+    commands_sec = np.arange(0.0, 60.0, 0.02)
+
+    def aligned(tolerance_sec):
+        return align(kept, commands_sec, wavy(commands_sec), period_sec=PERIOD_SEC,
+                     tolerance_sec=tolerance_sec, longest_hold_sec=0.5)
+
+    found = misfit_ms(aligned(0.025).report)
+    assert found is None if off_ms is None else found == pytest.approx(off_ms, abs=0.1)
+    if off_ms:  # with what is advised, all frames count
+        assert aligned(1e-3 * np.ceil(off_ms)).report['frames_used'] == len(kept)
+
+
 @pytest.mark.parametrize('camera_hz', [30.0, 29.97, 25.0, 10.02])
 def test_episodes_are_one_period_apart_whatever_the_camera_does(camera_hz):
     frames_sec = np.arange(0.0, 60.0, 1 / camera_hz)
@@ -170,6 +188,7 @@ def test_a_bag_becomes_episodes_with_the_commands_between_their_frames(tmp_path,
     assert report['steps_with_a_frame_in_time'] == 1.0
     assert 19 < report['frame_late_ms']['p50'] < 21
     assert report['command_age_ms']['max'] < 1e3 / COMMAND_HZ + 1
+    assert report['command_late_ms']['p50'] < 1 and 'clocks' not in output
     assert [spec.name for spec in data.actions] == ['linear.x', 'linear.y']
     assert data.actions[0].low < -0.25 and data.actions[0].high > 0.25
     assert data.actions[0].unit == 'm/s'
@@ -215,6 +234,52 @@ def test_a_twist_without_a_stamp_counts_from_its_arrival(tmp_path):
     assert np.allclose(one.actions, other.actions, atol=0.01)
 
 
+@pytest.mark.parametrize(('ahead_sec', 'reason'), [(0.3, 'commands were heard 300 ms before'),
+                                                   (-0.3, 'differ by 280 ms in how late')])
+def test_clocks_that_disagree_are_noticed(tmp_path, ahead_sec, reason):
+    def shifted(value, stamp_ns):
+        return bags.twist_stamped((*value, 0, 0, 0, 0), stamp_ns + round(ahead_sec * NS))
+
+    _, output = converted(record(tmp_path / 'bag', commanded=shifted), tmp_path / 'data')
+    assert reason in ' '.join(output.split())
+
+
+@pytest.mark.parametrize('commanded', [
+    lambda value, stamp_ns: bags.twist((*value, 0, 0, 0, 0)),
+    lambda value, stamp_ns: bags.twist_stamped((*value, 0, 0, 0, 0), stamp_ns),
+])
+def test_times_of_two_clocks_hours_apart_are_refused(tmp_path, commanded):
+    def simulated(image, stamp_ns):
+        return bags.image(image, stamp_ns - bags.START_NS + NS)
+
+    bag = record(tmp_path / 'bag', image=simulated, commanded=commanded)
+    result = convert(bag, '--out', tmp_path / 'data', '--action', 'linear.x', '--period', 0.1)
+    assert result.exit_code == 1 and '--use-sim-time' in result.output
+
+
+def test_simulated_time_in_all_stamps_needs_no_clock_of_the_recorder(tmp_path):
+    def twist(value, stamp_ns):
+        return bags.twist_stamped((*value, 0, 0, 0, 0), stamp_ns - bags.START_NS + NS)
+
+    def simulated(image, stamp_ns):
+        return bags.image(image, stamp_ns - bags.START_NS + NS)
+
+    data, output = converted(record(tmp_path / 'bag', image=simulated, commanded=twist),
+                             tmp_path / 'data')
+    assert len(data.episodes) == 3 and 'pictures came – after' in output
+
+
+def test_pictures_that_cannot_be_put_down_are_an_error_with_the_folder(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, 'No space left on device')
+
+    bag = record(tmp_path / 'bag')
+    monkeypatch.setattr('grasp_ros.recording.convert._read', full)
+    result = convert(bag, '--out', tmp_path / 'data', '--action', 'linear.x', '--period', 0.1)
+    assert result.exit_code == 1 and 'data: the pictures of' in result.output
+    assert not list((tmp_path / 'data').iterdir())
+
+
 def test_a_drive_that_follows_late_is_told_by_its_delay(tmp_path):
     data, _ = converted(record(tmp_path / 'bag'), tmp_path / 'data', '--action', 'linear.x',
                         '--period', PERIOD_SEC, '--actuator-delay', 0.2)
@@ -251,6 +316,7 @@ def test_pictures_that_do_not_fit_are_refused_by_name(tmp_path):
         (('--period', 0.1, '--action', 'linear.x', '--image-topic', 'cmd_vel'),
          '/cmd_vel is a geometry_msgs/msg/TwistStamped, and one of sensor_msgs/msg/Image'),
         (('--period', 9.0, '--action', 'linear.x'), 'no episode'),
+        (('--period', 0.1, '--action', 'linear.x', '--action', 'linear.x'), 'each entry'),
     ],
 )  # fmt: skip
 def test_what_cannot_be_converted_is_refused_with_the_reason(tmp_path, options, reason):

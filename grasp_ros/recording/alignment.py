@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 LEAST_FRAMES = 10  # of an episode; from less nothing is learned
+_LEAST_IN_TIME = 0.9  # share of steps with a frame, below which the camera's rate is looked at
 _FOLLOW = 0.1  # share of a frame's error that the grid follows, so that slow drift is no gap
 _LOST = 1.5  # usual intervals between two frames, from which on frames count as lost
 
@@ -98,6 +99,7 @@ def align(
         'episodes': len(episodes),
         'episodes_too_short': short,
         'steps_with_a_frame_in_time': len(off) / max(1, len(off) + missed),
+        'period_ms': 1e3 * period_sec,
         'tolerance_ms': 1e3 * tolerance_sec,
         'frame_off_ms': percentiles(1e3 * np.abs(off)),
         'steps_without_command': unknown,
@@ -143,6 +145,23 @@ def is_known(
     too_long = np.cumsum(np.append(0, np.diff(stamps_sec) > longest_hold_sec))
     known = (first >= 0) & (ends - stamps_sec[last] <= longest_hold_sec)
     return known & (too_long[last] == too_long[np.maximum(first, 0)])
+
+
+def misfit_ms(report: Mapping[str, Any]) -> float | None:
+    """How far frames are off at most where the camera's rate does not fit the control period.
+
+    :param report: of :func:`align`
+    :return: half the camera's interval, or None where the rate is not what steps fail by
+    """
+    rate_hz, period_ms = report['camera_rate_hz'], report['period_ms']
+    if rate_hz is None or report['steps_with_a_frame_in_time'] >= _LEAST_IN_TIME:
+        return None
+    apart_ms = 1e3 / rate_hz
+    if apart_ms > _LOST * period_ms:
+        return None  # too slow for the period, whatever the tolerance
+    drift_ms = abs(period_ms - max(1, round(period_ms / apart_ms)) * apart_ms)
+    fits = drift_ms <= _FOLLOW * report['tolerance_ms'] or apart_ms / 2 <= report['tolerance_ms']
+    return None if fits else apart_ms / 2
 
 
 def percentiles(values: np.ndarray) -> dict[str, float] | None:

@@ -18,9 +18,9 @@ import numpy as np
 from grasp_ros.errors import ConfigError, GraspError, ObservationError
 from grasp_ros.node import compressed_images, images
 from grasp_ros.node.twists import TWIST_FIELDS
-from grasp_ros.recording.alignment import align, percentiles
+from grasp_ros.recording.alignment import align, misfit_ms, percentiles
 from grasp_ros.recording.bag import IMAGES, Bag, RecordingError, absolute
-from grasp_ros.training.recorded import DataSet, Recording, Writer
+from grasp_ros.training.recorded import DataError, DataSet, Recording, Writer
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import ActionSpec, CameraSpec
 
@@ -30,6 +30,8 @@ COMMANDS = (
     'std_msgs/msg/Float64MultiArray',
 )
 _UNITS = {'linear': 'm/s', 'angular': 'rad/s'}
+_EARLY_MS = 5.0  # before its stamp nothing is heard where clocks agree
+_OTHER_CLOCK_MS = 3.6e6  # nothing is under way for an hour: the recorder has another clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +92,17 @@ def convert(bags: Sequence[Path], folder: Path, wanted: Wanted) -> DataSet:
 
     :param folder: of the data set, which must not hold one yet
     :raises RecordingError: when a bag lacks what is needed or holds no episode
-    :raises DataError: when the data set cannot be written
+    :raises DataError: when the data set cannot be written, or pictures cannot be put down there
     """
     writer, reports = Writer(folder), {}
     camera, most = wanted.camera, np.zeros((2, len(wanted.actions)))
     for path in bags:
-        with Bag(path) as bag, tempfile.TemporaryFile() as file:
-            contents = _read(bag, replace(wanted, camera=camera), file)
+        # All pictures of a bag, as they are: more than a temporary folder may hold.
+        with Bag(path) as bag, tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                contents = _read(bag, replace(wanted, camera=camera), file)
+            except OSError as error:
+                raise DataError(f'{folder}: the pictures of {path}: {error}') from error
             camera = CameraSpec(*contents.pictures.shape[1:3])
             found = align(
                 contents.frames_sec,
@@ -116,8 +122,8 @@ def convert(bags: Sequence[Path], folder: Path, wanted: Wanted) -> DataSet:
                     stamps_sec=contents.frames_sec[episode.frames],
                 ))  # fmt: skip
     if not any(report['episodes'] for report in reports.values()):
-        raise RecordingError('no episode: ' + '; '.join(
-            f'{name}: {line}' for name, report in reports.items() for line in lines(report)))
+        raise RecordingError('no episode\n' + '\n'.join(
+            f'{name}  {line}' for name, report in reports.items() for line in lines(report)))
     return writer.close(
         camera_name=wanted.camera_name,
         camera=camera,
@@ -137,13 +143,17 @@ def _read(bag: Bag, wanted: Wanted, file: BinaryIO) -> _Contents:
                               f'{", ".join(TWIST_FIELDS)}')
     to_rgb = images.to_rgb if kind == IMAGES[0] else compressed_images.to_rgb
     camera, frames, late, commands, refused = wanted.camera, [], [], [], Counter()
+    commands_late = []
     topics = (wanted.image_topic, wanted.command_topic)
     for topic, heard_ns, message in bag.messages(topics):
         heard_sec = 1e-9 * heard_ns
         if topic == absolute(wanted.command_topic):
             command = _command(message, wanted.actions)
             if np.isfinite(command).all():
-                commands.append((_stamp_sec(message, heard_sec), command))
+                stamp_sec = _stamp_sec(message, heard_sec)
+                commands.append((stamp_sec, command))
+                if hasattr(message, 'header'):
+                    commands_late.append(heard_sec - stamp_sec)
             else:
                 refused['command that is not finite'] += 1
             continue
@@ -164,6 +174,14 @@ def _read(bag: Bag, wanted: Wanted, file: BinaryIO) -> _Contents:
             f'{bag.path}: {len(frames)} pictures on {wanted.image_topic} and {len(commands)} '
             f'commands on {wanted.command_topic}{f"; refused: {reasons}" if reasons else ""}'
         )
+    frame_late_ms, command_late_ms = _late_ms(late), _late_ms(commands_late)
+    if (frame_late_ms is None) != (bool(commands_late) and command_late_ms is None):
+        times = 'the stamps' if commands_late else 'the times of arrival'
+        raise RecordingError(
+            f'{bag.path}: the stamps on {wanted.image_topic} and {times} on '
+            f'{wanted.command_topic} are of two clocks, hours apart; in simulated time '
+            '`ros2 bag record --use-sim-time`'
+        )
     file.flush()
     order, frames_sec = _sorted(frames)
     rows, commands_sec = _sorted([stamp_sec for stamp_sec, _ in commands])
@@ -177,9 +195,16 @@ def _read(bag: Bag, wanted: Wanted, file: BinaryIO) -> _Contents:
         report={
             'refused': dict(refused),
             'frames_stamped_alike': len(frames) - len(frames_sec),
-            'frame_late_ms': percentiles(1e3 * np.array(late)),
+            'frame_late_ms': frame_late_ms,
+            'command_late_ms': command_late_ms,
         },
     )
+
+
+def _late_ms(late_sec: Sequence[float]) -> dict[str, float] | None:
+    """From the stamp to the recorder; None without stamps, or where it has another clock."""
+    spread = percentiles(1e3 * np.array(late_sec))
+    return None if spread is None or abs(spread['p50']) > _OTHER_CLOCK_MS else spread
 
 
 def _sorted(stamps_sec: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -250,9 +275,32 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield (f'in time   {report["steps_with_a_frame_in_time"]:.1%} of the steps have a frame '
            f'within {report["tolerance_ms"]:.0f} ms: off by {spread("frame_off_ms")}')
     yield f'ages      pictures came {spread("frame_late_ms")} after they were taken'
+    yield f'          commands came {spread("command_late_ms")} after they were sent'
     yield f'          commands were {spread("command_age_ms")} old when one was taken'
+    yield from _clocks(report)
+    off_ms = misfit_ms(report)
+    if off_ms is not None:
+        apart_ms = 2 * off_ms
+        yield (f'rate      a camera of {report["camera_rate_hz"]:.1f} Hz has no frame every '
+               f'{report["period_ms"]:.0f} ms: give it a rate that does, or take a --period that '
+               f'is a multiple of {apart_ms:.1f} ms; --tolerance-ms {math.ceil(off_ms)} takes the '
+               f'frames as they are, up to {off_ms:.0f} ms off')
     for reason, count in report['refused'].items():
         yield f'refused   {count} times: {reason}'
+
+
+def _clocks(report: Mapping[str, Any]) -> Iterator[str]:
+    """What speaks against one clock for pictures and commands."""
+    spreads = {'pictures': report['frame_late_ms'], 'commands': report['command_late_ms']}
+    medians = {name: s['p50'] for name, s in spreads.items() if s is not None}
+    for name, median_ms in medians.items():
+        if median_ms < -_EARLY_MS:
+            yield (f'clocks    {name} were heard {-median_ms:.0f} ms before their stamps: their '
+                   'clock is not that of the recorder')
+    apart_ms = max(medians.values(), default=0.0) - min(medians.values(), default=0.0)
+    if apart_ms > report['period_ms']:
+        yield (f'clocks    pictures and commands differ by {apart_ms:.0f} ms in how late they '
+               'came: two clocks that disagree, unless one of them is that slow')
 
 
 @click.command('bag-to-dataset')
@@ -287,6 +335,8 @@ def command(bags, out, image_topic, command_topic, card, actions, period_sec, ca
     Pictures must have the size that the model sees, and command stamps and picture stamps the same
     clock. Tells how well they fit.
     """
+    if len(set(actions)) < len(actions):
+        raise click.UsageError('--action: each entry of an action once')
     try:
         units, bounds, camera = tuple(_UNITS.get(a.split('.')[0], '') for a in actions), None, None
         if card is not None:
