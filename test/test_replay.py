@@ -88,7 +88,8 @@ def drive(values):
             controller.set_goal(controller.encode_goal(Frame({'overhead': picture}, 0.0)))
             messages.append(('/goal_image', stamp_ns - 1, bags.image(picture, 0)))
         share = 0.5 if number in SLOW else 1.0
-        gate = bags.make('grasp_ros/msg/GateStatus', state=1, speed_scale=share)
+        gate = bags.make('grasp_ros/msg/GateStatus', header=bags.header(stamp_ns), state=1,
+                         speed_scale=share)
         messages.append(('/gate_status', stamp_ns, gate))
         # With the delay of the drive just before half a quarter of the period: whatever the tick
         # takes, the command takes effect a quarter later.
@@ -180,6 +181,28 @@ def test_goals_come_from_pictures_where_they_are_not_in_the_bag(tmp_path, run, v
         replayed(bag, values, goals=[goals[0][:32]])
 
 
+def test_a_recorder_with_another_clock_gives_the_same_replay(tmp_path, run, values):
+    """Stamps of simulated time, and a recorder that knows the machine's alone."""
+    elsewhere = [(topic, at_ns + 10_000 * NS, message) for topic, at_ns, message in run[0]]
+    _, ticks = replayed(write(tmp_path / 'bag', (elsewhere,)), values)
+    assert compare(ticks).same == TICKS
+
+
+def test_a_recorded_picture_is_that_of_one_goal(tmp_path, run, values):
+    """The second one came by the action."""
+    second = [m for m in run[0] if m[0] == '/goal_image'][1]
+    bag = write(tmp_path / 'bag', ([m for m in run[0] if m is not second],))
+    with pytest.raises(RecordingError, match=f'goal 2, which tick {SECOND_GOAL_TICK} drives to'):
+        replayed(bag, values)
+
+
+@pytest.mark.parametrize('namespace', ['robot1', '/robot1', '/robot1/'])
+def test_a_namespace_needs_no_slashes(tmp_path, run, values, namespace):
+    moved = [(f'/robot1{topic}', at_ns, message) for topic, at_ns, message in run[0]]
+    bag = write(tmp_path / 'bag', (moved,))
+    assert compare(replayed(bag, values, namespace=namespace)[1]).same == TICKS
+
+
 def test_a_recording_from_later_on_has_the_random_numbers_of_its_ticks(tmp_path, run, values):
     """Recording begins after the node, before the first goal."""
     later = [m for m in run[0] if m[1] >= bags.START_NS + (GOAL_TICK - 1) * PERIOD_NS]
@@ -246,7 +269,8 @@ def test_what_cannot_be_replayed_is_refused_with_the_reason(tmp_path, run, value
     [
         ('/**: {ros__parameters: {planner: {horizon: 12.0}}}', 'write an integer'),
         ('[1, 2]', 'no file of parameters'),
-        ('/**: {parameters: {}}', 'no file of parameters'),
+        ('/**: {parameters: {}}', 'has no parameters of /mpc_node, but of: none'),
+        ('robot1: {mpc_node: {ros__parameters: {}}}', 'but of: /robot1/mpc_node'),
         ('{', 'no file of parameters'),
     ],
 )
@@ -267,3 +291,18 @@ def test_parameters_of_other_nodes_are_passed_over_and_those_by_name_count_last(
     values = read_parameters(file)
     assert (values['planner.horizon'], values['planner.seed']) == (7, 5)
     assert 'gate.rate' not in values and values['planner.samples'] == 32
+
+
+@pytest.mark.parametrize('nested', [False, True])
+def test_each_robot_of_a_file_has_its_own_parameters(tmp_path, nested):
+    def robot(name, horizon):
+        node = {'ros__parameters': {'planner': {'horizon': horizon}}}
+        return {name: {'mpc_node': node}} if nested else {f'/{name}/mpc_node': node}
+
+    file = tmp_path / 'mpc.yaml'
+    everywhere = {'/**/mpc_node': {'ros__parameters': {'planner': {'seed': 5}}}}
+    file.write_text(yaml.safe_dump(everywhere | robot('robot1', 7) | robot('robot2', 33),
+                                   sort_keys=False))
+    for namespace, horizon in (('robot1', 7), ('/robot2', 33), ('', 40), ('robot', 40)):
+        values = read_parameters(file, namespace=namespace)
+        assert (values['planner.horizon'], values['planner.seed']) == (horizon, 5)

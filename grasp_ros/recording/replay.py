@@ -10,6 +10,7 @@ the statistics and not measured again.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,12 +102,13 @@ def replay(
     :param values: of the parameters of ``mpc_node``
     :param goals: pictures of the goals that the robot drove to, in order, uint8 ``[height, width,
         3]``; those that came by the topic ``goal_image`` are in the bag
-    :param namespace: of the controller
+    :param namespace: of the controller, with or without slashes around it
     :param image_topic: of the camera; by the parameters unless stated
     :return: the run, and its ticks
     :raises RecordingError: when the bag lacks what is needed
     :raises GraspError: when model, parameters or pictures are no good
     """
+    namespace = _absolute(namespace)
     compressed = values['image_transport'] == 'compressed'
     topic = image_topic or f'{namespace}/image_raw{"/compressed" if compressed else ""}'
     bag.require(topic, IMAGES)
@@ -160,7 +162,7 @@ class _Goals:
     """
 
     def __init__(self, run: Run, pictures: Sequence[np.ndarray], card: ModelCard) -> None:
-        self._heard = run.goals
+        self._heard = deque(run.goals)
         self._pictures = list(pictures)
         self._name, self._spec = next(iter(card.cameras.items()))
 
@@ -176,15 +178,17 @@ class _Goals:
                 raise ConfigError(f'goal of {picture.shape[1]}x{picture.shape[0]} pixels, the '
                                   f'model needs {size["width"]}x{size["height"]}')
             return Frame({self._name: picture}, 0.0)
-        known = [message for heard_ns, message in self._heard
-                 if heard_ns <= tick.sent_ns and len(message.data)]
-        if not known:
+        known = None  # the newest that had come; those before it were replaced, or are driven to
+        while self._heard and self._heard[0][0] <= tick.heard_ns:
+            _, message = self._heard.popleft()
+            known = message if len(message.data) else known
+        if known is None:
             raise RecordingError(
                 f'no picture of goal {tick.goal_id}, which tick {tick.number} drives to: name it '
                 'with --goal, one for each goal in order; goals of the topic goal_image can be '
                 'recorded'
             )
-        return Frame({self._name: images.to_rgb(known[-1], **size)}, 0.0)
+        return Frame({self._name: images.to_rgb(known, **size)}, 0.0)
 
 
 def _timing(recorded: RecordedTick, controller: Controller) -> Timing:
@@ -251,28 +255,57 @@ def compare(ticks: Sequence[ReplayedTick]) -> Comparison:
     )
 
 
-def read_parameters(file: Path | None) -> dict[str, Any]:
+def _absolute(namespace: str) -> str:
+    name = namespace.strip('/')
+    return f'/{name}' if name else ''
+
+
+def read_parameters(file: Path | None, *, namespace: str = '') -> dict[str, Any]:
     """The values that the controller would start with.
 
     :param file: of parameters, as ``ros2 run --params-file`` takes it; None for the defaults
-    :raises ConfigError: when it is no such file, or a value in it cannot be taken
+    :param namespace: of the controller, with or without slashes around it
+    :raises ConfigError: when it is no such file, has nothing for the controller, or a value in it
+        cannot be taken
     """
     values = parameters.defaults(tables.MPC)
     if file is None:
         return values
     try:
         document = yaml.safe_load(file.read_text(encoding='utf-8'))
-        for node, content in document.items():
-            if node.rpartition('/')[2] in ('**', '*', NODE):
-                given = dict(_flat(content['ros__parameters']))
-                values |= {name: v for name, v in given.items() if name in values}
+        nodes = dict(_nodes(document))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError
             ) as error:
         raise ConfigError(f'{file} is no file of parameters: {error}') from error
+    node = f'{_absolute(namespace)}/{NODE}'
+    meant = [name for name in nodes if _is_meant(name, node)]
+    if not meant:
+        there = ', '.join(nodes) or 'none'
+        raise ConfigError(f'{file} has no parameters of {node}, but of: {there}')
+    for name in meant:
+        given = dict(_flat(nodes[name]))
+        values |= {name: v for name, v in given.items() if name in values}
     reason = parameters.problem(tables.MPC, values)
     if reason is not None:
         raise ConfigError(f'{file}: {reason}')
     return values
+
+
+def _nodes(tree: Mapping[str, Any], above: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Full name of each node of a file, and its parameters; namespaces may be levels of it."""
+    for name, content in tree.items():
+        full = f'{above}/{name.strip("/")}'
+        if 'ros__parameters' in content:
+            yield full, content['ros__parameters']
+        else:
+            yield from _nodes(content, full)
+
+
+def _is_meant(pattern: str, node: str) -> bool:
+    """Whether a name of a file is that of a node; ``*`` is one part of it, ``**`` any number."""
+    parts = {'/**': '(/[^/]+)*', '/*': '/[^/]+'}
+    split = (f'/{part}' for part in pattern.strip('/').split('/'))
+    return bool(re.fullmatch(''.join(parts.get(p, re.escape(p)) for p in split), node))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
@@ -330,7 +363,7 @@ def _numbers(command: Command) -> str:
 @click.option('--goal', 'goals', multiple=True, type=click.Path(exists=True, path_type=Path),
               help='Picture of a goal, one for each that the robot drove to, in order; without '
                    'them those of the topic goal_image count.')
-@click.option('--namespace', default='', help='Of the controller, e.g. /robot1.')
+@click.option('--namespace', default='', help='Of the controller, e.g. robot_1.')
 @click.option('--image-topic', default='', help='Of the camera, where it was remapped.')
 def command(bag: Path, params: Path | None, goals: tuple[Path, ...], namespace: str,
             image_topic: str) -> None:
@@ -343,7 +376,7 @@ def command(bag: Path, params: Path | None, goals: tuple[Path, ...], namespace: 
     try:
         pictures = [_picture(file) for file in goals]
         with Bag(bag) as opened:
-            values = read_parameters(params)
+            values = read_parameters(params, namespace=namespace)
             run, ticks = replay(opened, values, goals=pictures, namespace=namespace,
                                 image_topic=image_topic)
     except GraspError as error:

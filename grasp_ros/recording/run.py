@@ -26,6 +26,7 @@ class RecordedTick:
 
     :param number: of the tick since activation, from 1
     :param sent_ns: when its action was sent, ns
+    :param heard_ns: when the recorder heard of it, on the recorder's clock, ns
     :param now_sec: when it began, seconds on the clock of the stamps; where that was not recorded,
         when its action was sent
     :param image_ns: stamp of its frame, ns; None without one
@@ -38,6 +39,7 @@ class RecordedTick:
 
     number: int
     sent_ns: int
+    heard_ns: int
     now_sec: float
     image_ns: int | None
     status: str
@@ -59,8 +61,8 @@ class Run:
     """What a bag holds of a run, but for its pictures.
 
     :param ticks: in order, from one activation
-    :param gate: when it was heard in ns, and status of the gate, in order
-    :param goals: the same of pictures of goals that came by topic
+    :param gate: when it was sent, or where that is not known heard, in ns, and status of the gate
+    :param goals: when the recorder heard it, ns, and picture of each goal that came by topic
     :param planner: name and horizon that were recorded, None where they were not
     :param is_timed: whether the statistics were recorded
     """
@@ -93,10 +95,10 @@ def read_run(bag: Bag, *, namespace: str, image_topic: str) -> Run:
     heard: dict[str, list[tuple[int, Any]]] = {topic: [] for topic in kinds}
     for topic, heard_ns, message in bag.messages(there):
         heard[topic].append((heard_ns, message))
-    actions = {_ns(m.header.stamp): _numbers(m.twist) for _, m in heard[action]}
-    told = [message for _, message in heard[statistics]]
+    actions = {_ns(m.header.stamp): (at_ns, _numbers(m.twist)) for at_ns, m in heard[action]}
+    told = heard[statistics]
     if told:
-        ticks, planner = _timed(told, actions), (told[0].planner, int(told[0].horizon))
+        ticks, planner = _timed(told, actions), (told[0][1].planner, int(told[0][1].horizon))
     else:
         ticks, planner = list(_untimed(bag, image_topic, actions)), None
     if not ticks:
@@ -104,22 +106,25 @@ def read_run(bag: Bag, *, namespace: str, image_topic: str) -> Run:
             f'{bag.path} holds no tick: record {statistics}, or at least {action}'
         )
     return Run(
-        ticks=ticks, gate=heard[gate], goals=heard[goal], planner=planner, is_timed=bool(told)
-    )
+        ticks=ticks, gate=[(_ns(m.header.stamp) or at_ns, m) for at_ns, m in heard[gate]],
+        goals=heard[goal], planner=planner, is_timed=bool(told),
+    )  # fmt: skip
 
 
-def _timed(told: Sequence[Any], actions: dict[int, Command]) -> list[RecordedTick]:
+def _timed(
+    told: Sequence[tuple[int, Any]], actions: dict[int, tuple[int, Command]]
+) -> list[RecordedTick]:
     """Ticks of the statistics, up to where the controller was deactivated or started again."""
     ticks, prepared, later = [], [], None
-    for message in reversed(told):  # what a preparation did is told with the plan it became
+    for _, message in reversed(told):  # what a preparation did is told with the plan it became
         prepared.append(later)
         if message.prepare_sec > 0:
             later = Effort(int(message.iterations), int(message.syncs))
         elif message.status == message.SOLVED:
             later = None
     prepared.reverse()
-    names = _status_names(told[0])
-    for message, effort in zip(told, prepared):
+    names = _status_names(told[0][1])
+    for (heard_ns, message), effort in zip(told, prepared):
         status = names.get(message.status, '')
         if status == 'INACTIVE' or (ticks and message.tick <= ticks[-1].number):
             break
@@ -128,6 +133,7 @@ def _timed(told: Sequence[Any], actions: dict[int, Command]) -> list[RecordedTic
         ticks.append(RecordedTick(
             number=int(message.tick),
             sent_ns=sent_ns,
+            heard_ns=heard_ns,
             now_sec=1e-9 * sent_ns if math.isnan(now_sec) else now_sec,
             image_ns=image_ns or None,
             status=status,
@@ -138,23 +144,23 @@ def _timed(told: Sequence[Any], actions: dict[int, Command]) -> list[RecordedTic
                 effort=Effort(int(message.iterations), int(message.syncs)),
             ),
             prepared=effort,
-            action=actions.get(sent_ns),
+            action=actions.get(sent_ns, (0, None))[1],
         ))  # fmt: skip
     return ticks
 
 
 def _untimed(
-    bag: Bag, image_topic: str, actions: dict[int, Command]
+    bag: Bag, image_topic: str, actions: dict[int, tuple[int, Command]]
 ) -> Iterator[RecordedTick]:
     """Ticks of the actions; their frames are the newest that had been heard."""
     frames = [(heard_ns, _ns(m.header.stamp)) for _, heard_ns, m in bag.messages([image_topic])]
     newest, row = None, 0
-    for number, (sent_ns, command) in enumerate(sorted(actions.items()), start=1):
-        while row < len(frames) and frames[row][0] <= sent_ns:
+    for number, (sent_ns, (heard_ns, command)) in enumerate(sorted(actions.items()), start=1):
+        while row < len(frames) and frames[row][0] <= heard_ns:
             newest, row = frames[row][1], row + 1
         yield RecordedTick(
-            number=number, sent_ns=sent_ns, now_sec=1e-9 * sent_ns, image_ns=newest, status='',
-            goal_id=1, action=command,
+            number=number, sent_ns=sent_ns, heard_ns=heard_ns, now_sec=1e-9 * sent_ns,
+            image_ns=newest, status='', goal_id=1, action=command,
         )  # fmt: skip
 
 
