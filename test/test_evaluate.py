@@ -4,16 +4,19 @@
 
 import json
 import math
+import shutil
 from colorsys import rgb_to_hsv
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from grasp_ros.training import stops
 from grasp_ros.training.camera import SHIFTS, Camera
 from grasp_ros.training.evaluate import command, compare
 from grasp_ros.training.statistics import rate
 from grasp_ros.training.tasks import HELD_OUT_EVERY, episode_tasks, make_world
+from grasp_ros.world_models import checkpoint
 
 
 def run(*arguments):
@@ -133,6 +136,8 @@ def test_every_planner_gets_the_same_episodes():
         (['--planner', 'greedy', '--horizon', '9'], 'no setting horizon'),
         (['--horizon', '0'], 'horizon'),
         (['--device', 'cuda:99'], 'CUDA|cuda'),
+        (['--horizon', '5', '--set', 'horizon=7'], 'the same setting'),
+        (['--json', f'{__file__}/report.json'], 'exists|directory'),
     ],
 )
 def test_bad_input_gets_a_clear_error(arguments, reason):
@@ -140,6 +145,23 @@ def test_bad_input_gets_a_clear_error(arguments, reason):
     assert result.exit_code != 0
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert any(word in result.output for word in reason.split('|'))
+
+
+def test_a_model_of_another_robot_is_not_driven_in_a_world_that_is_not_its_own(tmp_path):
+    folder = shutil.copytree(checkpoint.resolve('two_rooms'), tmp_path / 'mine')
+    file = folder / checkpoint.CARD_FILE
+    file.write_text(file.read_text().replace('linear.y', 'angular.z'))
+    for program in (command, stops.command):
+        result = CliRunner().invoke(program, ['--episodes', '1', '--model', str(folder)])
+        assert result.exit_code == 1 and 'acts by linear.x, angular.z' in result.output
+
+
+def test_an_episode_that_failed_is_json_too(tmp_path):
+    file = tmp_path / 'greedy.json'
+    options = ('--model', 'two_rooms_no_metric', '--planner', 'greedy', '--seed', 4000)
+    assert run('--episodes', 4, *options, '--json', file).exit_code == 0
+    scores = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert any(episode['path_ratio'] is None for episode in scores['results'])
 
 
 def test_rates_and_paired_differences():

@@ -33,15 +33,19 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def write(folder, walks, *, start_sec=100.0, actions=('linear.x', 'linear.y')):
-    """A data set of some walks, one episode each, with a pause between them."""
+def write(folder, walks, *, start_sec=100.0, actions=('linear.x', 'linear.y'), bags=1):
+    """A data set of some walks, one episode each, with a pause between them.
+
+    Stamps begin anew in each bag.
+    """
     writer = recorded.Writer(folder)
     length = walks.images.shape[1]
+    each = len(walks.images) // bags
     for number, (images, commands) in enumerate(zip(walks.images, walks.actions)):
-        first_sec = start_sec + number * (length + 5) * PERIOD_SEC
+        first_sec = start_sec + number % each * (length + 5) * PERIOD_SEC
         writer.add(recorded.Recording(
             images=images, actions=commands[:, : len(actions)],
-            stamps_sec=first_sec + PERIOD_SEC * np.arange(length)))
+            stamps_sec=first_sec + PERIOD_SEC * np.arange(length)), bag=number // each)
     return writer.close(
         camera_name='ceiling', camera=CameraSpec(*walks.images.shape[2:4]), period_sec=PERIOD_SEC,
         actions=[ActionSpec(name, 'm/s', -0.3, 0.3) for name in actions], report={})
@@ -79,6 +83,14 @@ def test_walks_are_cut_of_episodes_and_none_reaches_into_the_evaluation(data):
     assert np.array_equal(evaluation.images[-1], last.images[80:])
 
 
+@pytest.mark.parametrize('bags', [2, 6, 18])
+def test_clocks_that_begin_anew_in_every_bag_lose_no_walks(data, tmp_path, bags):
+    walks = collect(make('two_rooms'), walks=18, length=140, seed=0)
+    anew = recorded.walks(write(tmp_path / 'data', walks, bags=bags), length=60)
+    for one, other in zip(anew, recorded.walks(data, length=60)):
+        assert np.array_equal(one.images, other.images)
+
+
 def test_walks_of_overlapping_episodes_are_left_out_of_the_training_data(tmp_path):
     """The frames between the frames are of the same time."""
     walks = collect(make('two_rooms'), walks=2, length=120, seed=0)
@@ -113,7 +125,7 @@ def test_a_recording_gives_models_without_a_place_that_a_controller_drives_with(
     report = (run / 'report.md').read_text()
     assert '| 25 |' in report and (run / 'losses.png').stat().st_size > 5000
     card = json.loads((run / 'two_rooms' / checkpoint.CARD_FILE).read_text())
-    assert card['training']['frames'] == 45 * 60 and '--data' in card['training']['command']
+    assert card['training']['frames'] == 15 * 140 and '--data' in card['training']['command']
 
 
 def test_the_limits_of_another_robot_are_not_taken_from_an_embedded_world(run):
@@ -147,6 +159,11 @@ def test_data_that_do_not_fit_are_refused_with_the_cure(tmp_path, data):
     short = collect(make('two_rooms'), walks=3, length=40, seed=0)
     result = train(write(tmp_path / 'short', short), tmp_path / 'run')
     assert result.exit_code == 1 and 'record for longer' in ' '.join(result.output.split())
+    broken = write(tmp_path / 'broken', short)
+    file = broken.folder / recorded.DATASET_FILE
+    file.write_text(file.read_text().replace('"frames": 40', '"frames": 400'))
+    with pytest.raises(recorded.DataError, match='make the data set again'):
+        recorded.walks(recorded.load(broken.folder), length=60)
     wide = collect(make('two_rooms', image_size=40), walks=1, length=70, seed=0)
     result = train(write(tmp_path / 'wide', wide), tmp_path / 'run')
     assert result.exit_code == 1 and 'divisible by 16' in result.output

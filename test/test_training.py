@@ -201,6 +201,23 @@ def test_ctrl_c_saves_and_exits_with_a_hint(tmp_path):
     assert (tmp_path / STATE_FILE).is_file()
 
 
+@pytest.mark.parametrize('piece', ['walks', 'evaluation walks'])
+def test_a_stop_is_heard_between_walks(quick_run, piece):
+    progress = Recorder()
+    config = TrainingConfig.of('two_rooms', seed=3, quick=True)
+    with pytest.raises(Interrupted):
+        train(config, folder=quick_run[0], command='test', progress=progress,
+              should_stop=lambda: any(report[0] == piece for report in progress.reports))
+    name, done, total, _ = progress.reports[-1]
+    assert name == piece and done < total
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path):
+    (tmp_path / 'file').write_text('')
+    result = CliRunner().invoke(command, ['--out', str(tmp_path / 'file' / 'run'), '--quick'])
+    assert result.exit_code == 1 and 'Not a directory' in result.output
+
+
 def test_folder_of_another_run_is_refused_with_what_differs(quick_run):
     with pytest.raises(ConfigError, match='another seed'):
         train(TrainingConfig.of('two_rooms', seed=4, quick=True), folder=quick_run[0],

@@ -96,7 +96,7 @@ def convert(bags: Sequence[Path], folder: Path, wanted: Wanted) -> DataSet:
     """
     writer, reports = Writer(folder), {}
     camera, most = wanted.camera, np.zeros((2, len(wanted.actions)))
-    for path in bags:
+    for number, path in enumerate(bags):
         # All pictures of a bag, as they are: more than a temporary folder may hold.
         with Bag(path) as bag, tempfile.TemporaryFile(dir=folder) as file:
             try:
@@ -116,11 +116,12 @@ def convert(bags: Sequence[Path], folder: Path, wanted: Wanted) -> DataSet:
             for episode in found.episodes:
                 low, high = episode.actions.min(axis=0), episode.actions.max(axis=0)
                 most = np.minimum(most[0], low), np.maximum(most[1], high)
-                writer.add(Recording(
+                recording = Recording(
                     images=contents.pictures[contents.rows[episode.frames]],
                     actions=episode.actions,
                     stamps_sec=contents.frames_sec[episode.frames],
-                ))  # fmt: skip
+                )
+                writer.add(recording, bag=number)
     if not any(report['episodes'] for report in reports.values()):
         raise RecordingError('no episode\n' + '\n'.join(
             f'{name}  {line}' for name, report in reports.items() for line in lines(report)))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -130,7 +131,15 @@ def evaluate(
         'seed': seed,
         'device': str(model.device),
         'torch_threads': torch.get_num_threads(),
-        'results': [asdict(episode) for episode in results],
+        'results': [_plain(asdict(episode)) for episode in results],
+    }
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in values.items()
     }
 
 
@@ -221,6 +230,29 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
     return settings
 
 
+def _writable(
+    context: click.Context, parameter: click.Parameter, file: Path | None
+) -> Path | None:
+    """Find out before hours of driving whether their outcome can be written."""
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.open('a', encoding='utf-8').close()
+        except OSError as error:
+            raise click.BadParameter(str(error)) from error
+    return file
+
+
+def write_json(file: Path, report: dict[str, Any]) -> None:
+    """Write a report of plain JSON types."""
+    text = json.dumps(report, indent=2, allow_nan=False)
+    file.write_text(f'{text}\n', encoding='utf-8')
+
+
+json_option = click.option(
+    '--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path), callback=_writable,
+    help='Write everything, every episode included, to this file.',
+)
 settings_option = click.option(
     '--set', 'settings', multiple=True, callback=_setting, metavar='NAME=NUMBER',
     help='Any setting of the planner, e.g. --set noise_scale=0.02; repeatable.',
@@ -254,8 +286,7 @@ settings_option = click.option(
 @click.option('--device', default='cpu', show_default=True, help='cpu, cuda, cuda:1, …')
 @click.option('--threads', type=click.IntRange(min=1), default=1, show_default=True,
               help='CPU threads of torch; one is the fastest for small models.')
-@click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
-              help='Write everything, every episode included, to this file.')
+@json_option
 @click.option('--against', type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help='JSON file of an earlier run on the same episodes: print paired differences.')
 def command(planner, horizon, iterations, settings, model, episodes, seed, warm_start, schedule,
@@ -275,7 +306,10 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
     """
     torch.set_num_threads(threads)
     given = {'horizon': horizon, 'iterations': iterations}
-    settings |= {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given.keys() & settings.keys():
+        raise click.UsageError(f'--{name} and --set {name} are the same setting')
+    settings |= given
     console = Console(stderr=True)
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())
@@ -305,14 +339,13 @@ def command(planner, horizon, iterations, settings, model, episodes, seed, warm_
         for outcome in ('reached', 'held'):
             click.echo(f'{outcome}, paired: {compare(report, earlier, outcome=outcome)}')
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+        write_json(json_file, report)
 
 
 def summary(report: dict[str, Any]) -> Table:
     """The scores as a table for people."""
     table = Table(title=f'{report["planner"]}, T = {report["horizon"]}, {report["model"]}, '
-                        f'{report["episodes"]} episodes', show_header=False)
+                        f'{report["episodes"]} episodes in {report["world"]}', show_header=False)
     if report['delay_sec']:
         how = 'with' if report['latency_compensation'] else 'without'
         table.add_row('delay', f'{report["delay_sec"]:g} s, {how} compensation')

@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -55,10 +55,12 @@ class RecordedWalks:
 
     :param images: uint8 ``[E, L, height, width, 3]``
     :param actions: float32 ``[E, L - 1, A]``
+    :param frames: of the recording that are in them; some are in two
     """
 
     images: np.ndarray
     actions: np.ndarray
+    frames: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class DataSet:
     :param actions: the A entries of an action; their bounds are the card's, or those of the data
     :param period_sec: control period
     :param episodes: file and number of frames of each
+    :param bags: which of the bags each of them is of, by number
     :param report: how well frames and commands fit, :mod:`grasp_ros.recording.alignment`
     """
 
@@ -80,6 +83,7 @@ class DataSet:
     actions: tuple[ActionSpec, ...]
     period_sec: float
     episodes: tuple[tuple[str, int], ...]
+    bags: tuple[int, ...]
     report: Mapping[str, Any]
 
     @property
@@ -97,7 +101,7 @@ class DataSet:
             with safe_open(self.folder / name, framework='np') as file:
                 return file.get_tensor('stamps_sec')
         except (OSError, SafetensorError) as error:
-            raise self._damaged(name, error) from error
+            raise self.damaged(name, error) from error
 
     def read(self, name: str) -> Recording:
         """One episode.
@@ -108,7 +112,7 @@ class DataSet:
         try:
             episode = Recording(**load_file(self.folder / name))
         except (OSError, SafetensorError, TypeError) as error:
-            raise self._damaged(name, error) from error
+            raise self.damaged(name, error) from error
         length = len(episode.images)
         if (
             episode.images.shape[1:] != shape
@@ -117,10 +121,11 @@ class DataSet:
             or episode.stamps_sec.shape != (length,)
             or not np.isfinite(episode.actions).all()
         ):
-            raise self._damaged(name, f'it does not fit {DATASET_FILE}')
+            raise self.damaged(name, f'it does not fit {DATASET_FILE}')
         return episode
 
-    def _damaged(self, name: str, reason: object) -> DataError:
+    def damaged(self, name: str, reason: object) -> DataError:
+        """What is raised for a file that cannot be used."""
         return DataError(f'{self.folder / name} is damaged ({reason}): make the data set again')
 
 
@@ -143,9 +148,10 @@ class Writer:
         except OSError as error:
             raise DataError(f'{folder}: {error}') from error
 
-    def add(self, episode: Recording) -> None:
+    def add(self, episode: Recording, *, bag: int = 0) -> None:
         """Write an episode.
 
+        :param bag: number of the bag that it is of
         :raises DataError: when it cannot be written
         """
         name = f'episode_{len(self._written):05}.safetensors'
@@ -154,7 +160,7 @@ class Writer:
             save_file(arrays, self._folder / name)
         except OSError as error:
             raise DataError(f'{self._folder / name}: {error}') from error
-        self._written.append({'file': name, 'frames': len(episode.images)})
+        self._written.append({'file': name, 'frames': len(episode.images), 'bag': bag})
 
     def close(
         self,
@@ -204,6 +210,7 @@ def load(folder: Path) -> DataSet:
             period_sec=float(data['period_sec']),
             # A name alone: a data set from elsewhere must not read files beside it.
             episodes=tuple((Path(e['file']).name, int(e['frames'])) for e in data['episodes']),
+            bags=tuple(int(e.get('bag', 0)) for e in data['episodes']),
             report=data['report'],
         )
     except OSError as error:
@@ -213,25 +220,31 @@ def load(folder: Path) -> DataSet:
 
 
 def walks(data: DataSet, *, length: int) -> tuple[RecordedWalks, RecordedWalks]:
-    """Walks to train on and, from the last part of the time, walks for metrics.
+    """Walks to train on and, from the end of the recordings, walks for metrics.
 
-    Neighbours share a frame, and the last of an episode begins so that it ends with it. None of
-    the former reaches into the time of the latter.
+    Neighbours share a frame, and the last of an episode begins so that it ends with it. Bags
+    follow each other as they were given: what is stamped in them may begin anew in each. In none
+    of them the former reach into the time of the latter.
 
     :param length: L, frames in a walk
-    :raises DataError: when one of the two is empty
+    :raises DataError: when one of the two is empty, or the data set damaged
     """
     pieces = []
-    for name, frames in data.episodes:
+    for (name, frames), bag in zip(data.episodes, data.bags):
         if frames >= length:
             stamps_sec = data.stamps_sec(name)
+            if len(stamps_sec) != frames:
+                raise data.damaged(name, f'it does not fit {DATASET_FILE}')
             for first in sorted({*range(0, frames - length + 1, length - 1), frames - length}):
                 last = first + length - 1
-                pieces.append((stamps_sec[first], stamps_sec[last], name, first))
+                pieces.append(_Piece(bag, stamps_sec[first], stamps_sec[last], name, first))
     pieces.sort()
     count = round((1 - EVALUATION_SHARE) * len(pieces))
     for_metrics = pieces[count:]
-    for_training = [p for p in pieces[:count] if p[1] <= for_metrics[0][0]] if for_metrics else []
+    for_training = []
+    if for_metrics:
+        cut = for_metrics[0]
+        for_training = [p for p in pieces[:count] if p.bag < cut.bag or p.end_sec <= cut.begin_sec]
     if not for_training:
         raise DataError(
             f'{data.folder} has {len(pieces)} stretches of {length} frames without a gap, too few '
@@ -240,15 +253,28 @@ def walks(data: DataSet, *, length: int) -> tuple[RecordedWalks, RecordedWalks]:
     return _cut(data, for_training, length), _cut(data, for_metrics, length)
 
 
-def _cut(data: DataSet, pieces: list[tuple[float, float, str, int]], length: int
-         ) -> RecordedWalks:
+class _Piece(NamedTuple):
+    """A walk that can be cut out; in the order of the recordings."""
+
+    bag: int
+    begin_sec: float
+    end_sec: float
+    name: str
+    first: int
+
+
+def _cut(data: DataSet, pieces: list[_Piece], length: int) -> RecordedWalks:
     size = (data.camera.height, data.camera.width, 3)
     images = np.empty((len(pieces), length, *size), dtype=np.uint8)
     actions = np.empty((len(pieces), length - 1, len(data.actions)), dtype=np.float32)
-    for name in dict.fromkeys(piece[2] for piece in pieces):  # each is read once
+    used = 0
+    for name in dict.fromkeys(piece.name for piece in pieces):  # each is read once
         episode = data.read(name)
-        for row, (_, _, own, first) in enumerate(pieces):
-            if own == name:
-                images[row] = episode.images[first : first + length]
-                actions[row] = episode.actions[first : first + length - 1]
-    return RecordedWalks(images=images, actions=actions)
+        is_used = np.zeros(len(episode.images), dtype=bool)
+        for row, piece in enumerate(pieces):
+            if piece.name == name:
+                part = slice(piece.first, piece.first + length)
+                images[row], is_used[part] = episode.images[part], True
+                actions[row] = episode.actions[part.start : part.stop - 1]
+        used += int(is_used.sum())
+    return RecordedWalks(images=images, actions=actions, frames=used)

@@ -8,12 +8,10 @@ camera is well; episodes whose camera goes wrong on the way say how soon it does
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -29,7 +27,7 @@ from grasp_ros.errors import GraspError
 from grasp_ros.planners import registry
 from grasp_ros.training.camera import KINDS, CameraFault
 from grasp_ros.training.episodes import IDEAL, Disturbance, run_episode
-from grasp_ros.training.evaluate import card_limits, settings_option
+from grasp_ros.training.evaluate import card_limits, json_option, settings_option, write_json
 from grasp_ros.training.statistics import events_per_hour
 from grasp_ros.training.tasks import episode_tasks, make_world, shortest_ticks, world_name
 from grasp_ros.world_models import checkpoint
@@ -141,8 +139,7 @@ def _causes(stops: dict[str, int]) -> str:
               help='Episodes of each fault.')
 @click.option('--seed', type=click.IntRange(min=0), default=1000, show_default=True,
               help='Of the episodes.')
-@click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
-              help='Write everything to this file.')
+@json_option
 def command(settings, model, episodes, faulty, seed, json_file) -> None:
     """Drive with a camera that is well, and with one that goes wrong, and count the stops."""
     torch.set_num_threads(1)
@@ -161,5 +158,4 @@ def command(settings, model, episodes, faulty, seed, json_file) -> None:
     for table in summary(report):
         console.print(table)
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+        write_json(json_file, report)

@@ -29,6 +29,9 @@ _MOVED = 2 * NEAR  # of the width that the block is from its goal, so that stand
 HELD_OUT_EVERY = 4  # every fourth episode starts and ends where no training frame was taken
 
 
+ROBOT_ACTIONS = ('linear.x', 'linear.y')
+
+
 @dataclass(frozen=True, kw_only=True)
 class EpisodeTask:
     """One episode to drive.
@@ -50,11 +53,17 @@ class EpisodeTask:
 def world_name(card: ModelCard) -> str:
     """The world that a model was trained in.
 
-    :raises ConfigError: when this package has no such world
+    :raises ConfigError: when this package has no such world, or its robot takes other actions
     """
     name = str(card.training.get('world', 'two_rooms'))
     if name not in WORLDS:
         raise ConfigError(f'{card.name} was trained in "{name}"; worlds: {", ".join(WORLDS)}')
+    actions = tuple(spec.name for spec in card.actions)
+    if actions != ROBOT_ACTIONS:
+        raise ConfigError(
+            f'{card.name} acts by {", ".join(actions)}, and the robot of the embedded worlds by '
+            f'{", ".join(ROBOT_ACTIONS)}: no world here is that of this model'
+        )
     return name
 
 

@@ -61,14 +61,16 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
           should_stop: Callable[[], bool] = lambda: False) -> Path:
     """Collect data, train, measure, and write checkpoints and a report.
 
-    A folder in which a run was interrupted is taken up where it stopped. No evaluation walk and
-    no place of the goals and starts used in evaluation has a part in choosing anything.
+    A folder in which a run was interrupted is taken up where it stopped. Nothing is trained on
+    evaluation walks, nor where goals and starts of evaluation lie. What the card says of
+    tolerance, limits and observer is measured on these walks, which go through such places and
+    through the held-out layouts as well.
 
     :param config: task, sizes and lengths
     :param folder: gets the state, one folder per model, and ``report.md`` with its pictures
     :param command: what the cards say the run was started with
     :param progress: hears of every stage
-    :param should_stop: asked between steps
+    :param should_stop: asked between steps, walks and measurements
     :return: path of the report
     :raises Interrupted: when asked to stop, after saving
     :raises ConfigError: when the folder holds another run, or a damaged one
@@ -81,7 +83,8 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
         networks = Networks(config, image_size=world.image_size, action_scale=world.max_action)
     state, memory = load_state(folder, config=config, networks=networks)
     begin, cpu_begin = time.monotonic(), time.process_time()
-    walks = _collect('walks', config, progress, for_training=True)
+    watched = _Watched(progress, should_stop)
+    walks = _collect('walks', config, watched, for_training=True)
     data = TrainingData(images=torch.from_numpy(walks.images),
                         actions=torch.from_numpy(walks.actions),
                         positions=torch.from_numpy(walks.points),
@@ -92,14 +95,16 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
     run_stages(recipe.stages(networks, data, config), state=state, memory=memory,
                networks=networks, config=config, folder=folder, progress=progress,
                should_stop=should_stop)
-    evaluation = evaluation_walks(config, progress)
+    evaluation = evaluation_walks(config, watched)
     worlds = {int(layout): make_world(config.task, int(layout) if config.static_size else None)
               for layout in np.unique(evaluation.layouts)}
     pairs = draw_pairs(evaluation, {layout: world.geometry for layout, world in worlds.items()},
                        seed=config.seed)
-    training = training_record(config, state, command, frames=config.walks * config.walk_length)
+    frames = len(walks.images) * config.walk_length
+    training = training_record(config, state, command, frames=frames)
     measured = {}
     for name, space in recipe.models.items():
+        watched.check()
         latents = encode_walks(networks, torch.from_numpy(evaluation.images), space)
         scale = spread(networks, data.images, space)
         seen = Encoded(latents=latents, goals=networks.at_rest(latents), walks=evaluation)
@@ -110,6 +115,29 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
         measured[name] = model, seen
     return write_report(folder, measured=measured, losses=state.losses, training=training,
                         pairs=pairs, worlds=_shown(config.task), held_out=recipe.held_out)
+
+
+class _Watched:
+    """Progress that ends a piece of work which nothing is lost by ending.
+
+    :param progress: hears of it
+    :param should_stop: asked each time
+    """
+
+    def __init__(self, progress: Progress, should_stop: Callable[[], bool]) -> None:
+        self._progress = progress
+        self._should_stop = should_stop
+
+    def update(self, name: str, done: int, total: int, loss: float | None) -> None:
+        self._progress.update(name, done, total, loss)
+        self.check()
+
+    def check(self) -> None:
+        """
+        :raises Interrupted: when asked to stop
+        """
+        if self._should_stop():
+            raise Interrupted('stopped between two stages')
 
 
 def evaluation_walks(config: TrainingConfig, progress: Progress) -> Walks:
@@ -153,7 +181,7 @@ def _robot(world: DiscWorld) -> Robot:
 
 
 def _measured(model: Jepa, seen: Encoded, pairs: Pairs, held_out: str) -> ModelCard:
-    """Its card with what is chosen on half of the evaluation walks, and metrics."""
+    """Its card with tolerance and observer of half of the evaluation walks, limits and metrics."""
     half = slice(len(seen.latents) // 2)
     tolerance = goal_tolerance(*goal_costs(model, seen, half))
     model.card = dataclasses.replace(model.card, goal_tolerance=tolerance,
@@ -252,6 +280,6 @@ def command(out: Path, task: str, seed: int, quick: bool, recording: Path | None
     except Interrupted as error:
         console.print(f'{error}; the same command goes on from there')
         raise SystemExit(130) from error
-    except GraspError as error:
+    except (GraspError, OSError) as error:  # as a disk that is full, or may not be written to
         raise click.ClickException(str(error)) from error
     console.print(f'report: {report}')

@@ -86,7 +86,7 @@ def train_recorded(data: DataSet, config: TrainingConfig, *, folder: Path, comma
                folder=folder, progress=progress, should_stop=should_stop)
     robot = Robot(cameras={data.camera_name: camera}, actions=data.actions,
                   step_sec=data.period_sec)
-    training = training_record(config, state, command, frames=count * config.walk_length)
+    training = training_record(config, state, command, frames=walks.frames)
     metrics = {}
     for name, space in recipe.models.items():
         latents = encode_walks(networks, torch.from_numpy(evaluation.images), space)
@@ -126,9 +126,10 @@ def foresight(model: Jepa, encoded: Encoded) -> dict[str, Any]:
         move, and ``share``, the one over the other: 0 is perfect, at 1 nothing was learned
     """
     latents, actions = encoded.latents, torch.from_numpy(encoded.walks.actions)
-    horizon = min(OPEN_LOOP_STEPS[-1], latents.shape[1] - 1)
+    horizon = min(OPEN_LOOP_STEPS[-1], latents.shape[1] - model.card.frames)
     foreseen, seen, first_latents = [], [], []
-    for first in range(0, latents.shape[1] - horizon, _WINDOW_STRIDE):
+    # Before the first frame of a walk a model of two frames takes the robot to stand still.
+    for first in range(model.card.frames - 1, latents.shape[1] - horizon, _WINDOW_STRIDE):
         steps = slice(first, first + horizon)
         with torch.no_grad():
             foreseen.append(model.rollout(latents[:, first, None], actions[:, steps, None]))
