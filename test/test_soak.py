@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip('grasp_ros.msg', reason='no messages: GRASP_ROS_MESSAGES=1 pip install .[ros]')
 pytest.importorskip('mujoco', reason='no embedded world: pip install .[sim]')
 
+from grasp_ros.msg import SolverStatistics
+
 from grasp_ros.errors import ConfigError
 from grasp_ros.page import write_part
 from grasp_ros.reliability import bare_timer, soak_report
@@ -30,9 +32,10 @@ def recorded():
     """A run of twenty minutes in which all went well, and its bare timer."""
     seconds = 60 * MINUTES
     ticks = [
-        TickTimes(n * PERIOD_SEC, 0.015, 0.014, 0.017, True) for n in range(10 * seconds)
+        TickTimes(n * PERIOD_SEC, 0.015, 0.014, 0.017) for n in range(10 * seconds)
     ]
-    record = Record(started_sec=0.0, ended_sec=float(seconds), ticks=ticks, commands_checked=9)
+    record = Record(started_sec=0.0, ended_sec=float(seconds), ticks=ticks, commands_checked=9,
+                    deadlines=[(tick.at_sec, 0) for tick in ticks])
     record.commands_sec.extend(0.02 * n for n in range(50 * seconds))
     record.memory_kb['mpc_node'] = [(float(t), 300 * 1024 + min(t, 60)) for t in range(seconds)]
     record.events = [
@@ -70,11 +73,24 @@ def test_a_run_without_a_fault_keeps_all_promises():
 
 def test_missed_deadlines_are_measured_by_the_machine():
     record, timer = recorded()
-    record.ticks[::50] = [tick._replace(deadline_met=False) for tick in record.ticks[::50]]
+    record.deadlines[::50] = [(at_sec, 1) for at_sec, _ in record.deadlines[::50]]
     assert verdicts(record, timer)[MISSES] is False
     # The bare timer was later than a tick can make good, half as often.
     timer[::100] = [(at_sec, DEADLINE_SEC) for at_sec, _ in timer[::100]]
     assert verdicts(record, timer)[MISSES] is True
+
+
+def test_a_late_tick_counts_whether_or_not_it_has_a_new_plan():
+    record = Record()
+    late = [(SolverStatistics.SOLVED, 3, 0), (SolverStatistics.PREVIOUS_PLAN, 0, 1),
+            (SolverStatistics.SOLVED, 0, 2), (SolverStatistics.STALE_IMAGE, 0, 3),
+            (SolverStatistics.NO_GOAL, 0, 3), (SolverStatistics.SOLVED, 3, 3)]
+    for number, (status, iterations, misses) in enumerate(late, start=1):
+        message = SolverStatistics(status=status, iterations=iterations, deadline_misses=misses)
+        message.header.stamp.sec = number
+        record.hear('solver_statistics', message)
+    assert record.deadlines == [(1.0, 0), (2.0, 1), (3.0, 1), (4.0, 1), (6.0, 0)]
+    assert [tick.at_sec for tick in record.ticks] == [1.0, 6.0]
 
 
 @pytest.mark.parametrize('late', ['skipped', 'missed'])
@@ -83,7 +99,7 @@ def test_what_is_late_counts_unless_the_controller_was_stopped(late):
     if late == 'skipped':
         record.skipped = [(100.0, 200)]
     else:
-        record.ticks = [t._replace(deadline_met=not 80 < t.at_sec < 100) for t in record.ticks]
+        record.deadlines = [(at_sec, int(80 < at_sec < 100)) for at_sec, _ in record.deadlines]
     assert verdicts(record, timer)[MISSES] is False
     record.events.append(Event('long controller stall', 79.0, 101.0, 0.2))
     assert verdicts(record, timer)[MISSES] is True

@@ -200,13 +200,16 @@ def test_a_model_that_fails_means_the_safe_command_and_work_goes_on_when_it_reco
 
 
 def test_a_model_that_keeps_failing_ends_the_goal(bench):
-    b = bench(**{'goal.fault_timeout_sec': 0.1})
+    b = bench(**{'goal.fault_timeout_sec': 1.0})  # so long, for a first solve may be slow
     goal = Goal(1, RIGHT)
     b.worker.set_goal(goal)
     b.wait_for_next(moves_right)
     b.model.failure = RuntimeError('out of memory')
     b.wait_for(lambda: goal.end is not None)
     assert goal.end.code == Result.SOLVER_FAILED
+    failed = [r for r in b.reports if r.tick.status is TickStatus.SOLVER_FAILED]
+    counts = [report.counters.solver_failures for report in failed]
+    assert len(counts) > 1 and counts == list(range(counts[0], counts[0] + len(counts)))
 
 
 def test_a_goal_that_cannot_be_encoded_ends_and_the_next_one_is_driven_to(bench):

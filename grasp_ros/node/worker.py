@@ -429,7 +429,10 @@ class Worker:
             detail=f'{failure}, see the log',
         )
         self._log_status(tick)
-        self._counters = replace(self._counters, ticks=self._counters.ticks + 1)
+        counters = self._counters
+        self._counters = replace(
+            counters, ticks=counters.ticks + 1, solver_failures=counters.solver_failures + 1
+        )
         self._sink.send(
             TickReport(
                 tick=tick,

@@ -161,13 +161,13 @@ class Soak:
 
     def _progress(self, elapsed_sec: float) -> str:
         record = self.record
-        missed = sum(not tick.deadline_met for tick in record.ticks)
+        missed = sum(missed for _, missed in record.deadlines)
         memory = ', '.join(
             f'{node} {samples[-1][1] / 1024:.0f} MB' for node, samples in record.memory_kb.items()
         )
         last = f', last {record.events[-1].kind}' if record.events else ''
         return (
-            f'{elapsed_sec / 60:.1f} of {self._minutes:g} min · {len(record.ticks)} ticks, '
+            f'{elapsed_sec / 60:.1f} of {self._minutes:g} min · {len(record.deadlines)} ticks, '
             f'{missed} late · {sum(record.goals.values())} goals · {len(record.events)} '
             f'faults{last} · {memory} · {len(record.problems)} problems'
         )

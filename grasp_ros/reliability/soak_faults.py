@@ -174,6 +174,7 @@ class SoakFaults:
         try:
             self._set_off()
             self.judge()
+            start_sec = robot.now_sec()
             measured_sec, end_sec = fault()
         except GraspError as error:
             self._record.problems.append(f'{name}: {error}')

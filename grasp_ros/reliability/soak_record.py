@@ -20,7 +20,6 @@ class TickTimes(NamedTuple):
     tick_sec: float
     busy_sec: float
     image_to_action_sec: float
-    deadline_met: bool
 
 
 class Event(NamedTuple):
@@ -45,6 +44,8 @@ class Record:
     :param started_sec: begin of what is measured, ROS time
     :param ended_sec: its end
     :param ticks: that solved
+    :param deadlines: (time, deadlines missed since the one before) of ticks that drove or were to,
+        those that kept the plan before or sent nothing because they were late among them
     :param ticks_all: how many there were, idle ones too
     :param skipped: (time, periods before it in which the controller did not tick)
     :param commands_sec: when a command left the gate
@@ -58,6 +59,7 @@ class Record:
     started_sec: float = 0.0
     ended_sec: float = 0.0
     ticks: list[TickTimes] = field(default_factory=list)
+    deadlines: list[tuple[float, int]] = field(default_factory=list)
     ticks_all: int = 0
     skipped: list[tuple[float, int]] = field(default_factory=list)
     commands_sec: array = field(default_factory=lambda: array('d'))
@@ -69,6 +71,7 @@ class Record:
     commands_checked: int = 0
     goals: Counter = field(default_factory=Counter)
     _skipped_before: int = 0
+    _missed_before: int = 0
 
     def hear(self, topic: str, message: Any) -> None:
         """Take a message of the robot's."""
@@ -81,6 +84,10 @@ class Record:
             if message.ticks_skipped > self._skipped_before:
                 self.skipped.append((at_sec, message.ticks_skipped - self._skipped_before))
             self._skipped_before = message.ticks_skipped
+            missed = max(0, message.deadline_misses - self._missed_before)
+            self._missed_before = message.deadline_misses
+            if missed or message.status in DRIVING:
+                self.deadlines.append((at_sec, missed))
             if message.status in DRIVING and message.iterations:
                 self.ticks.append(
                     TickTimes(
@@ -88,6 +95,5 @@ class Record:
                         message.tick_sec,
                         message.encode_sec + message.solve_sec,
                         message.image_to_action_sec,
-                        message.deadline_met,
                     )
                 )

@@ -54,7 +54,13 @@ def summary(
         for at_sec, periods in record.skipped
         if at_sec <= record.ended_sec and not _during(record.events, at_sec, STALLS)
     )
-    missed = sum(not tick.deadline_met for tick in counted)
+    deadlines = [
+        missed
+        for at_sec, missed in record.deadlines
+        if record.started_sec <= at_sec <= record.ended_sec
+        and not _during(record.events, at_sec, STALLS)
+    ]
+    missed = sum(deadlines)
     late = [(a, late) for a, late in timer if record.started_sec <= a <= record.ended_sec]
     slack_sec = deadline_sec - float(np.median([t.busy_sec for t in counted] or [math.nan]))
     gaps_sec = np.diff(np.sort(np.array(record.commands_sec)))
@@ -62,10 +68,10 @@ def summary(
     return {
         'seconds': record.ended_sec - record.started_sec,
         'goals': {str(code): count for code, count in sorted(record.goals.items())},
-        'ticks': len(counted),
+        'ticks': len(deadlines),
         'missed': missed,
         'skipped': skipped,
-        'missed_percent': _percent(missed + skipped, len(counted) + skipped),
+        'missed_percent': _percent(missed + skipped, len(deadlines) + skipped),
         'timer_wakeups': len(late),
         'timer_slack_ms': 1e3 * slack_sec,
         'timer_late_percent': _percent(sum(sec > slack_sec for _, sec in late), len(late)),
@@ -145,8 +151,8 @@ def markdown(numbers: dict[str, Any], verdicts: Sequence[Bar], *, heading: str) 
     lines += [f'| {bar.promise} | {bar.measured} | {words[bar.kept]} |' for bar in verdicts]
     lines += ['', '| | p50 | p99 | max |', '|---|---|---|---|']
     for name, label in (
-        ('tick_ms', 'tick, ms'),
-        ('image_to_action_ms', 'image to action, ms'),
+        ('tick_ms', 'tick with a new plan, ms'),
+        ('image_to_action_ms', 'image to action, with a new plan, ms'),
         ('gate_period_ms', 'between two commands of the gate, ms'),
         ('timer_late_ms', 'bare timer, late by, ms'),
     ):

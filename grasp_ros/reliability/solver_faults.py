@@ -10,6 +10,7 @@ import signal
 from lifecycle_msgs.msg import Transition
 
 from grasp_ros.msg import GateStatus, SolverStatistics
+from grasp_ros.node import messages
 from grasp_ros.reliability.camera_faults import STALE_SEC, image_sec
 from grasp_ros.reliability.rig import Result, speed
 from grasp_ros.reliability.robot import (
@@ -24,12 +25,20 @@ from grasp_ros.reliability.robot import (
 from grasp_ros.reliability.scenario import Reaction, require, scenario
 
 WATCHDOG_SEC = COMMAND_TIMEOUT_SEC + PERIOD_SEC
+FAULT_TIMEOUT_SEC = 0.5
 LAST_COMMAND = 'last command of the controller → zero at the robot'
 
 
 def last_command_sec(robot: Robot) -> float:
     """Stamp of the newest command of the controller that has been heard."""
     return at_sec(robot.heard['action'][-1])
+
+
+def _require_finite(robot: Robot, *, since_sec: float) -> None:
+    """The gate would refuse what is not, and the robot stop as if all were well."""
+    sent = robot.between('action', since_sec, math.inf)
+    finite = all(math.isfinite(value) for m in sent for value in messages.command(m))
+    require(sent and finite, 'what the controller sends is finite')
 
 
 @scenario(
@@ -47,6 +56,7 @@ def nan_latents(robot: Robot) -> Reaction:
     good_sec = max(image_sec(r) for r in before if r.status == SolverStatistics.SOLVED)
     stop_sec = robot.stop(after_sec=good_sec)
     seen = robot.logged('mpc_node', 'the latent of the frame is not finite')
+    _require_finite(robot, since_sec=good_sec)
     robot.change(fault='')
     robot.first('cmd_vel', moves, after_sec=robot.now_sec(), what='motion')
     return Reaction(stop_sec - good_sec, ('status STALE_IMAGE', seen))
@@ -68,6 +78,7 @@ def nan_predictions(robot: Robot) -> Reaction:
     failed = robot.report(SolverStatistics.SOLVER_FAILED, after_sec=start_sec)
     require(failed.solver_failures > before, 'failures are counted')
     seen = robot.logged('mpc_node', 'the solve failed and no plan is left')
+    _require_finite(robot, since_sec=start_sec)
     robot.change(fault='')
     solved = robot.report(SolverStatistics.SOLVED, after_sec=at_sec(failed))
     require(not solved.warm_start_used, 'what failed does not start the next solve')
@@ -201,7 +212,7 @@ def stuck_and_deactivated(robot: Robot) -> Reaction:
 
 @scenario(
     13, fault='the solver runs out of GPU memory (injected)', robot='solver',
-    promise='memory freed, tried again every tick; safe command, and the goal ends with '
+    promise='tried again every tick; safe command, and the goal ends with '
     'SOLVER_FAILED after goal.fault_timeout; the node stays answerable and drives again',
     measured='fault → safe command at the robot', bound_sec=2 * PERIOD_SEC,
 )  # fmt: skip
@@ -220,7 +231,7 @@ def solver_raises(robot: Robot) -> Reaction:
 
 
 def _raises(robot: Robot, fault: str, error: str) -> Reaction:
-    robot.change(goal__fault_timeout_sec=0.5)
+    robot.change(goal__fault_timeout_sec=FAULT_TIMEOUT_SEC)
     handle = robot.set_off()
     start_sec = robot.now_sec()
     robot.change(fault=fault)
@@ -228,7 +239,13 @@ def _raises(robot: Robot, fault: str, error: str) -> Reaction:
     report = robot.report(SolverStatistics.SOLVER_FAILED, after_sec=start_sec)
     require(error in report.status_text, f'the reason is given: {report.status_text}')
     _, result = robot.result(handle)
+    lasted_sec = robot.now_sec() - start_sec
     require(result.code == Result.SOLVER_FAILED, f'the result is {result.code}: {result.reason}')
+    require(lasted_sec >= FAULT_TIMEOUT_SEC, f'the goal has ended after {lasted_sec:.3f} s')
+    failed = [r for r in robot.between('solver_statistics', start_sec, math.inf)
+              if r.status == SolverStatistics.SOLVER_FAILED]
+    tried = failed[-1].solver_failures - failed[0].solver_failures
+    require(tried == len(failed) - 1 > 1, f'tried again {tried} times in {len(failed)} ticks')
     require(robot.get_parameter('planner.horizon') == 40, 'the node stays answerable')
     seen = robot.logged('mpc_node', 'Traceback')
     robot.change(fault='')
