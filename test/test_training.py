@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 
 from grasp_ros.errors import ConfigError
 from grasp_ros.sim.worlds import LAYOUTS, make
-from grasp_ros.training import evaluate
+from grasp_ros.training import calibrate, evaluate
 from grasp_ros.training.camera import SHIFTS
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import collect, interleave
@@ -216,6 +217,15 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path):
     (tmp_path / 'file').write_text('')
     result = CliRunner().invoke(command, ['--out', str(tmp_path / 'file' / 'run'), '--quick'])
     assert result.exit_code == 1 and 'Not a directory' in result.output
+
+
+def test_calibrating_a_model_gives_the_limits_that_training_gave_it(quick_run, tmp_path):
+    folder = shutil.copytree(quick_run[0] / 'two_rooms', tmp_path / 'two_rooms')
+    result = CliRunner().invoke(calibrate.command, [str(folder)])
+    assert result.exit_code == 0, result.output
+    before, after = (checkpoint.load_card(str(f)) for f in (quick_run[0] / 'two_rooms', folder))
+    assert after.innovation_limit == pytest.approx(before.innovation_limit, rel=1e-5)
+    assert after.motion_limit == pytest.approx(before.motion_limit, rel=1e-5)
 
 
 def test_folder_of_another_run_is_refused_with_what_differs(quick_run):

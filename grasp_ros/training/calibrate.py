@@ -24,6 +24,8 @@ from grasp_ros.training.train import LiveProgress, evaluation_walks
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import ModelCard, Observation, WorldModel
 
+_SIZES = ('walk_length', 'evaluation_walks')  # other ones in a model that was trained quickly
+
 
 def calibrated(model: WorldModel, walks: Walks) -> ModelCard:
     """The card of a model with ``innovation_limit`` and ``motion_limit``.
@@ -76,8 +78,13 @@ def command(models: tuple[str, ...]) -> None:
         for name in models:
             folder, model = checkpoint.resolve(name), checkpoint.load(name)
             _require_world(model.card)
-            seed = int(model.card.training.get('seed', 0))
-            config = TrainingConfig.of(world_name(model.card), seed=seed, quick=False)
+            training = model.card.training
+            config = TrainingConfig.of(
+                world_name(model.card), seed=int(training.get('seed', 0)), quick=False
+            )
+            sizes = {name: int(training['config'][name]) for name in _SIZES
+                     if name in training.get('config', {})}
+            config = dataclasses.replace(config, **sizes)
             with LiveProgress(console) as progress:
                 walks = evaluation_walks(config, progress)
             card = calibrated(model, walks)
