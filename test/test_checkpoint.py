@@ -4,6 +4,8 @@
 
 import json
 import pickle
+import resource
+import signal
 from dataclasses import replace
 
 import pytest
@@ -95,6 +97,27 @@ def test_saving_and_loading_gives_the_same_model(copy):
     assert first.card == second.card
     observation = pictures(first)
     assert torch.equal(first.encode(observation), second.encode(observation))
+
+
+def test_weights_have_the_rights_of_the_card(copy):
+    checkpoint.save(checkpoint.load(copy), copy)
+    modes = {name: (copy / name).stat().st_mode for name in ('card.json', 'model.safetensors')}
+    assert len(set(modes.values())) == 1, modes
+
+
+def test_weights_that_cannot_be_written_leave_those_of_before(copy):
+    model, before = checkpoint.load(copy), (copy / 'model.safetensors').read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as if the disk were full
+        with pytest.raises(CheckpointError, match='too large'):
+            checkpoint.save(model, copy)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (copy / 'model.safetensors').read_bytes() == before
+    assert sorted(path.name for path in copy.iterdir()) == ['card.json', 'model.safetensors']
 
 
 def test_a_missing_checkpoint_names_those_that_ship(tmp_path):

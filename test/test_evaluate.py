@@ -17,6 +17,7 @@ from grasp_ros.training.evaluate import command, compare
 from grasp_ros.training.statistics import rate
 from grasp_ros.training.tasks import HELD_OUT_EVERY, episode_tasks, make_world
 from grasp_ros.world_models import checkpoint
+from grasp_ros.world_models.jepa import Jepa
 
 
 def run(*arguments):
@@ -162,6 +163,22 @@ def test_an_episode_that_failed_is_json_too(tmp_path):
     assert run('--episodes', 4, *options, '--json', file).exit_code == 0
     scores = json.loads(file.read_text(), parse_constant=pytest.fail)
     assert any(episode['path_ratio'] is None for episode in scores['results'])
+
+
+def test_a_model_that_gives_no_plan_is_an_error_with_its_reason(monkeypatch):
+    cost = Jepa.cost
+    monkeypatch.setattr(Jepa, 'cost', lambda *given: math.nan * cost(*given))
+    result = run('--episodes', 1, '--horizon', 3)
+    assert result.exit_code == 1 and 'no solve of two_rooms gave a plan' in result.output
+    assert 'not finite' in ' '.join(result.output.split())
+
+
+def test_without_a_tolerance_nothing_is_claimed(tmp_path):
+    folder = shutil.copytree(checkpoint.resolve('two_rooms'), tmp_path / 'mine')
+    card = json.loads((folder / checkpoint.CARD_FILE).read_text()) | {'goal_tolerance': 0.0}
+    (folder / checkpoint.CARD_FILE).write_text(json.dumps(card))
+    result = run('--episodes', 1, '--model', folder, '--planner', 'greedy')
+    assert 'the card has no goal tolerance' in ' '.join(result.output.split())
 
 
 def test_rates_and_paired_differences():

@@ -326,6 +326,13 @@ def test_what_cannot_be_converted_is_refused_with_the_reason(tmp_path, options, 
     assert not (tmp_path / 'data' / recorded.DATASET_FILE).exists()
 
 
+def test_a_bag_that_is_named_twice_is_refused(tmp_path):
+    bag = record(tmp_path / 'bag')
+    again = bag / '..' / bag.name
+    result = convert(bag, again, '--out', tmp_path / 'data', '--action', 'linear.x', '--period', 1)
+    assert result.exit_code == 2 and 'each bag once' in result.output
+
+
 def test_damaged_bags_say_so(tmp_path):
     whole = record(tmp_path / 'whole')
     (file,) = whole.glob('*.mcap')

@@ -15,7 +15,7 @@ from grasp_ros.control.tick import TickStatus
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
 from grasp_ros.sim.worlds import make
-from grasp_ros.training import calibrate, recorded
+from grasp_ros.training import calibrate, evaluate, recorded
 from grasp_ros.training.dataset import collect
 from grasp_ros.training.train import command
 from grasp_ros.world_models import checkpoint
@@ -123,9 +123,29 @@ def test_a_recording_gives_models_without_a_place_that_a_controller_drives_with(
         assert tick.status is TickStatus.SOLVED
         assert model.position(tick.plan.rollout) is None
     report = (run / 'report.md').read_text()
-    assert '| 25 |' in report and (run / 'losses.png').stat().st_size > 5000
+    assert 'motion_limit' not in report and '| 25 |' in report
+    assert (run / 'losses.png').stat().st_size > 5000
     card = json.loads((run / 'two_rooms' / checkpoint.CARD_FILE).read_text())
     assert card['training']['frames'] == 15 * 140 and '--data' in card['training']['command']
+
+
+def test_scores_of_a_model_of_a_recording_claim_no_held_out_places(run, tmp_path):
+    file = tmp_path / 'scores.json'
+    options = ['--episodes', '4', '--horizon', '3', '--iterations', '1', '--json', str(file)]
+    result = CliRunner().invoke(evaluate.command, ['--model', str(run / MODELS[0]), *options])
+    assert result.exit_code == 0, result.output
+    assert 'held-out' not in result.output and 'in two_rooms' in ' '.join(result.output.split())
+    scores = json.loads(file.read_text())
+    assert not any(episode['held_out'] for episode in scores['results'])
+
+
+def test_a_noisy_camera_is_said_to_leave_frozen_pictures_unwatched(tmp_path):
+    walks = collect(make('two_rooms'), walks=12, length=70, seed=0)
+    noise = np.random.default_rng(0).integers(0, 3, walks.images.shape, dtype=np.uint8)
+    walks.images[:] = np.minimum(walks.images, 250) + noise
+    result = train(write(tmp_path / 'data', walks), tmp_path / 'run')
+    assert result.exit_code == 0, result.output
+    assert 'No two pictures' in (tmp_path / 'run' / 'report.md').read_text()
 
 
 def test_the_limits_of_another_robot_are_not_taken_from_an_embedded_world(run):

@@ -184,6 +184,9 @@ def test_interrupted_run_goes_on_and_ends_where_the_whole_run_does(quick_run, tm
         for key, value in whole.items():
             assert torch.allclose(parts[key], value, atol=1e-5), (name, key)
     assert '2 interruptions' in (tmp_path / 'report.md').read_text()
+    train(TrainingConfig.of('two_rooms', seed=3, quick=True), folder=tmp_path, command='test',
+          progress=Recorder())  # nothing was left to do
+    assert '2 interruptions' in (tmp_path / 'report.md').read_text()
 
 
 def test_ctrl_c_saves_and_exits_with_a_hint(tmp_path):

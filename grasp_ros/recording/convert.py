@@ -336,6 +336,8 @@ def command(bags, out, image_topic, command_topic, card, actions, period_sec, ca
     Pictures must have the size that the model sees, and command stamps and picture stamps the same
     clock. Tells how well they fit.
     """
+    if len({bag.resolve() for bag in bags}) < len(bags):
+        raise click.UsageError('BAGS: each bag once; what is in it twice would judge itself')
     if len(set(actions)) < len(actions):
         raise click.UsageError('--action: each entry of an action once')
     try:

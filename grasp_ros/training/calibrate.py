@@ -19,7 +19,7 @@ from grasp_ros.errors import ConfigError, GraspError
 from grasp_ros.training.config import TrainingConfig
 from grasp_ros.training.dataset import Walks
 from grasp_ros.training.metrics import Encoded, foresight_limits
-from grasp_ros.training.tasks import world_name
+from grasp_ros.training.tasks import is_of_recording, world_name
 from grasp_ros.training.train import LiveProgress, evaluation_walks
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import ModelCard, Observation, WorldModel
@@ -57,7 +57,7 @@ def _require_world(card: ModelCard) -> None:
     """
     :raises ConfigError: when the model is of another robot than those of the embedded worlds
     """
-    if 'world' not in card.training or card.training.get('config', {}).get('data'):
+    if 'world' not in card.training or is_of_recording(card):
         raise ConfigError(
             f'{card.name} was not trained in an embedded world, so none can give its limits; set '
             'control.innovation_limit by what solver_statistics shows in good drives, or train '

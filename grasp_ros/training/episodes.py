@@ -128,6 +128,8 @@ class Episode:
     :param lost_frames: frames that came while the controller was still at work
     :param stopped: name of the status with which the controller stopped the robot because of what
         it saw, :mod:`grasp_ros.control.sight`; empty if it did not. The episode is then over
+    :param failure: why the robot was first stopped for want of a plan or a picture, in words;
+        empty if it never was
     :param layout: of a world that has several
     :param escape_horizon: of a graded episode, steps
     """
@@ -144,6 +146,7 @@ class Episode:
     mean_distance: float = math.nan
     lost_frames: int = 0
     stopped: str = ''
+    failure: str = ''
     layout: int | None = None
     escape_horizon: int | None = None
 
@@ -208,6 +211,7 @@ def run_episode(
     drive = _Drive(world, conditions.disturbance)
     kicks = np.random.default_rng(episode.seed)
     travelled, ratio, warm_ticks, claimed, false_success = 0.0, math.nan, 0, False, False
+    failure = ''
     at_rest, distances, lost, busy_until_sec, stopped = [], [], 0, 0.0, ''
     timing = None
     if not conditions.charge:  # then the world stands still while the controller is at work
@@ -231,6 +235,8 @@ def run_episode(
             prepare_sec = _prepare(controller, conditions, period_sec - cpu_sec)
             if tick.status.ends_goal:
                 stopped = tick.status.name
+            elif not tick.status.drives and not failure:
+                failure = f'{tick.status.value}: {tick.detail}'
             if tick.status is TickStatus.SOLVED:
                 watch(TickTime(wall_sec, cpu_sec, tick.encode_sec, prepare_sec))
                 warm_ticks += tick.shift_steps != COLD
@@ -265,6 +271,7 @@ def run_episode(
         mean_distance=float(np.mean(distances)),
         lost_frames=lost,
         stopped=stopped,
+        failure=failure,
         layout=episode.layout,
         escape_horizon=episode.escape_horizon,
     )

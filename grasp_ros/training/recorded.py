@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from grasp_ros.errors import GraspError
 from grasp_ros.world_models.base import ActionSpec, CameraSpec
+from grasp_ros.world_models.tensors import write
 
 DATASET_FILE = 'dataset.json'
 FORMAT = 1
@@ -157,7 +158,7 @@ class Writer:
         name = f'episode_{len(self._written):05}.safetensors'
         arrays = {key: np.ascontiguousarray(value) for key, value in vars(episode).items()}
         try:
-            save_file(arrays, self._folder / name)
+            write(self._folder / name, lambda part: save_file(arrays, part))
         except OSError as error:
             raise DataError(f'{self._folder / name}: {error}') from error
         self._written.append({'file': name, 'frames': len(episode.images), 'bag': bag})

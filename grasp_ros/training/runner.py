@@ -56,6 +56,8 @@ def run_stages(stages: list[Stage], *, state: RunState, memory: dict, networks: 
     :raises Interrupted: when asked to stop, after saving
     :raises TrainingError: when a loss is not finite
     """
+    if state.step or 0 < state.stage < len(stages):
+        state.interruptions += 1
     for index, stage in enumerate(stages):
         if index < state.stage:
             progress.update(stage.name, stage.steps, stage.steps, _last_loss(state, stage))

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import nn
 
 from grasp_ros.errors import ConfigError
 from grasp_ros.training.config import TrainingConfig
+from grasp_ros.world_models.tensors import write
 
 STATE_FILE = 'training.safetensors'
 
@@ -42,16 +42,18 @@ class RunState:
 
 def save_state(folder: Path, *, config: TrainingConfig, state: RunState, networks: nn.Module,
                optimizer: torch.optim.Optimizer | None) -> None:
-    """Write atomically: a kill at any time leaves the old file or the new one."""
+    """Write atomically: a kill at any time leaves the old file or the new one.
+
+    :raises OSError: when it cannot be written
+    """
     tensors = {f'networks.{name}': value for name, value in networks.state_dict().items()}
     if optimizer is not None:
         for index, entries in optimizer.state_dict()['state'].items():
             for name, value in entries.items():
                 tensors[f'optimizer.{index}.{name}'] = torch.as_tensor(value)
     header = {'config': json.dumps(asdict(config)), 'state': json.dumps(asdict(state))}
-    part = folder / f'{STATE_FILE}.part'
-    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, part, header)
-    os.replace(part, folder / STATE_FILE)
+    tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
+    write(folder / STATE_FILE, lambda part: save_file(tensors, part, header))
 
 
 def load_state(folder: Path, *, config: TrainingConfig, networks: nn.Module
@@ -86,5 +88,4 @@ def load_state(folder: Path, *, config: TrainingConfig, networks: nn.Module
         if kind == 'optimizer':
             index, _, entry = rest.partition('.')
             memory.setdefault(int(index), {})[entry] = value
-    state.interruptions += 1
     return state, memory

@@ -122,6 +122,8 @@ def summary(report: dict[str, Any]) -> list[Table]:
         if row['stopped_before']:
             stopped += f', {row["stopped_before"]} before it'
         faults.add_row(kind, stopped, times, _causes(row['stops']))
+    if not report['motion_limit']:
+        faults.caption = 'the card has no motion_limit: a picture that is frozen stops nothing'
     return [well, faults]
 
 

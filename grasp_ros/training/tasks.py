@@ -67,6 +67,11 @@ def world_name(card: ModelCard) -> str:
     return name
 
 
+def is_of_recording(card: ModelCard) -> bool:
+    """Whether a model was trained on recordings; its world is then that of its task."""
+    return bool(card.training.get('config', {}).get('data'))
+
+
 @lru_cache(maxsize=32)
 def make_world(name: str, layout: int | None = None) -> DiscWorld:
     """The world of a name, one per process: building one compiles its physics."""

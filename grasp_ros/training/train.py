@@ -62,9 +62,9 @@ def train(config: TrainingConfig, *, folder: Path, command: str, progress: Progr
     """Collect data, train, measure, and write checkpoints and a report.
 
     A folder in which a run was interrupted is taken up where it stopped. Nothing is trained on
-    evaluation walks, nor where goals and starts of evaluation lie. What the card says of
-    tolerance, limits and observer is measured on these walks, which go through such places and
-    through the held-out layouts as well.
+    evaluation walks, nor in the held-out places and layouts, where every fourth episode of an
+    evaluation starts and ends, and each in the worlds with layouts. What the card says of
+    tolerance, limits and observer is measured on these walks, which go through them as well.
 
     :param config: task, sizes and lengths
     :param folder: gets the state, one folder per model, and ``report.md`` with its pictures

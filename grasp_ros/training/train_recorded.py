@@ -87,7 +87,7 @@ def train_recorded(data: DataSet, config: TrainingConfig, *, folder: Path, comma
     robot = Robot(cameras={data.camera_name: camera}, actions=data.actions,
                   step_sec=data.period_sec)
     training = training_record(config, state, command, frames=walks.frames)
-    metrics = {}
+    metrics, limits = {}, {}
     for name, space in recipe.models.items():
         latents = encode_walks(networks, torch.from_numpy(evaluation.images), space)
         seen = Encoded(latents=latents, goals=networks.at_rest(latents), walks=evaluation)
@@ -97,13 +97,14 @@ def train_recorded(data: DataSet, config: TrainingConfig, *, folder: Path, comma
             model.card, goal_tolerance=usual_step(model, seen),
             observer_gain=observer_gain(model, seen, slice(None)))
         innovation, motion = foresight_limits(model, seen)
-        metrics[name] = foresight(model, seen)
+        metrics[name], limits[name] = foresight(model, seen), motion
         model.card = dataclasses.replace(model.card, innovation_limit=innovation,
                                          motion_limit=motion, metrics=metrics[name])
         checkpoint.save(model, folder / name)
     plot_losses(state.losses).savefig(folder / 'losses.png', dpi=110)
     page = folder / 'report.md'
-    page.write_text(_page(data, metrics, training, len(evaluation.images)), encoding='utf-8')
+    text = _page(data, metrics, limits, training, len(evaluation.images))
+    page.write_text(text, encoding='utf-8')
     return page
 
 
@@ -150,7 +151,10 @@ def _mean_cost(model: Jepa, latents: Tensor, others: Tensor) -> float:
     return float(model.cost(latents, others).mean())
 
 
-def _page(data: DataSet, metrics: dict[str, Any], training: dict[str, Any], walks: int) -> str:
+def _page(
+    data: DataSet, metrics: dict[str, Any], limits: dict[str, float], training: dict[str, Any],
+    walks: int,
+) -> str:  # fmt: skip
     names = list(metrics)
     lines = [
         '# Training report', '',
@@ -167,6 +171,12 @@ def _page(data: DataSet, metrics: dict[str, Any], training: dict[str, Any], walk
         shares = [metrics[name]['open_loop'][steps]['share'] for name in names]
         cells = ['–' if share is None else f'{share:.3f}' for share in shares]
         lines.append(f'| {steps} | ' + ' | '.join(cells) + ' |')
+    unwatched = [name for name in names if not limits[name]]
+    if unwatched:
+        lines += ['', f'No two pictures of the recording are alike, so {", ".join(unwatched)} '
+                  'cannot tell how little a robot that stands seems to move: a picture that is '
+                  'frozen does not stop the robot until `motion_limit` stands in the card, the '
+                  'latent cost that a move must exceed by twice to be one.']
     lines += ['', f'A goal counts as reached within what {100 * USUAL_STEP:.0f} % of the steps '
               'move the latent at most.', '', '![Losses](losses.png)', '']
     return '\n'.join(lines)

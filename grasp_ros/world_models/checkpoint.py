@@ -25,6 +25,7 @@ from grasp_ros.world_models.accelerated import accelerate
 from grasp_ros.world_models.adapters import stable_worldmodel, torch_export
 from grasp_ros.world_models.base import LatentModel, ModelCard, WorldModel
 from grasp_ros.world_models.jepa import Jepa
+from grasp_ros.world_models.tensors import write
 
 CARD_FILE = 'card.json'
 WEIGHTS_FILE = 'model.safetensors'
@@ -186,7 +187,7 @@ def save(model: LatentModel, folder: str | Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-        save_file(weights, folder / WEIGHTS_FILE)
+        write(folder / WEIGHTS_FILE, lambda part: save_file(weights, part))
     except OSError as error:
         raise CheckpointError(f'{folder}: {error}') from error
     save_card(model.card, folder)
