@@ -139,6 +139,16 @@ def test_scores_of_a_model_of_a_recording_claim_no_held_out_places(run, tmp_path
     assert not any(episode['held_out'] for episode in scores['results'])
 
 
+def test_a_model_of_larger_pictures_is_driven_in_pictures_of_its_size(tmp_path):
+    walks = collect(make('two_rooms', image_size=80), walks=12, length=70, seed=0)
+    result = train(write(tmp_path / 'data', walks), tmp_path / 'run')
+    assert result.exit_code == 0, result.output
+    options = ['--episodes', '1', '--horizon', '3', '--iterations', '1']
+    result = CliRunner().invoke(
+        evaluate.command, ['--model', str(tmp_path / 'run' / MODELS[0]), *options])
+    assert result.exit_code == 0, result.output
+
+
 def test_a_noisy_camera_is_said_to_leave_frozen_pictures_unwatched(tmp_path):
     walks = collect(make('two_rooms'), walks=12, length=70, seed=0)
     noise = np.random.default_rng(0).integers(0, 3, walks.images.shape, dtype=np.uint8)

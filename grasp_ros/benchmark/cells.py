@@ -28,7 +28,7 @@ from grasp_ros.benchmark.suite import split
 from grasp_ros.control.controller import Controller, ControllerConfig
 from grasp_ros.training.episodes import Conditions, Disturbance, TickTime, run_episode
 from grasp_ros.training.evaluate import card_limits
-from grasp_ros.training.tasks import EpisodeTask, episode_tasks, make_world, world_name
+from grasp_ros.training.tasks import EpisodeTask, episode_tasks, world_name, world_of
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import WorldModel
 
@@ -156,7 +156,7 @@ def drive(cell: Cell, indices: Iterable[int], lines: Lines, folder: Path, **mark
     if not indices:
         return
     tasks = tasks_of(cell, indices, folder)
-    world = world_name(load_model(cell.model).card)
+    card = load_model(cell.model).card
     controller = make_controller(cell)
     conditions = Conditions(
         charge=cell.charge,
@@ -165,11 +165,11 @@ def drive(cell: Cell, indices: Iterable[int], lines: Lines, folder: Path, **mark
         end_early=cell.end_early,
     )
     free = replace(conditions, disturbance=Disturbance())
-    run_episode(make_world(world, tasks[0].layout), controller, tasks[0], conditions=free,
+    run_episode(world_of(card, tasks[0].layout), controller, tasks[0], conditions=free,
                 most_ticks=WARM_UP_TICKS)
     for index, task in zip(indices, tasks):
         ticks: list[TickTime] = []
-        episode = run_episode(make_world(world, task.layout), controller, task,
+        episode = run_episode(world_of(card, task.layout), controller, task,
                               conditions=conditions, watch=ticks.append)
         lines.append({
             **marks,

@@ -18,7 +18,7 @@ from grasp_ros.control.controller import Controller
 from grasp_ros.control.history import Frame
 from grasp_ros.sim.world import DiscWorld
 from grasp_ros.training.episodes import TickTime, run_episode
-from grasp_ros.training.tasks import make_world, world_name
+from grasp_ros.training.tasks import world_of
 
 LATENCY_FILE = 'latency.json'
 _SETTLED = 5  # first ticks that do not count: cold starts
@@ -51,7 +51,7 @@ def _measure(cell: Cell, ticks: int, folder: Path) -> dict[str, Any]:
     """Median times of its ticks and of the passes between them, milliseconds of thread CPU."""
     controller = make_controller(cell)
     task = tasks_of(cell, [0], folder)[0]
-    world = make_world(world_name(controller.model.card), task.layout)
+    world = world_of(controller.model.card, task.layout)
     solves: list[float] = []
     encodes: list[float] = []
     prepares: list[float] = []

@@ -32,8 +32,8 @@ from grasp_ros.training.tasks import (
     EpisodeTask,
     episode_tasks,
     is_of_recording,
-    make_world,
     world_name,
+    world_of,
 )
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import WorldModel
@@ -100,9 +100,9 @@ def evaluate(
     tasks = episode_tasks(world, episodes=episodes, seed=seed)
     if is_of_recording(model.card):  # nobody knows which places it shows
         tasks = [replace(task, held_out=False) for task in tasks]
-    run_episode(make_world(world, tasks[0].layout), controller, tasks[0])  # warms the code up
+    run_episode(world_of(model.card, tasks[0].layout), controller, tasks[0])  # warms the code up
     for index, task in enumerate(tasks):
-        place = make_world(world, task.layout)
+        place = world_of(model.card, task.layout)
         results.append(run_episode(place, controller, task, conditions=conditions, watch=watch))
         progress(index, results[-1])
     if not timing:

@@ -29,7 +29,7 @@ from grasp_ros.training.camera import KINDS, CameraFault
 from grasp_ros.training.episodes import IDEAL, Disturbance, run_episode
 from grasp_ros.training.evaluate import card_limits, json_option, settings_option, write_json
 from grasp_ros.training.statistics import events_per_hour
-from grasp_ros.training.tasks import episode_tasks, make_world, shortest_ticks, world_name
+from grasp_ros.training.tasks import episode_tasks, shortest_ticks, world_name, world_of
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import WorldModel
 
@@ -69,7 +69,7 @@ def measure(
         ticks, stops = 0, Counter()
         for task in tasks[:episodes]:
             episode = run_episode(
-                make_world(world, task.layout), controller, task, conditions=conditions
+                world_of(model.card, task.layout), controller, task, conditions=conditions
             )
             ticks += episode.ticks
             stops.update([episode.stopped] if episode.stopped else [])
@@ -81,7 +81,7 @@ def measure(
     for kind in KINDS:
         late, early, stops = [], 0, Counter()
         for task in tasks[:faulty]:
-            place = make_world(world, task.layout)
+            place = world_of(model.card, task.layout)
             begins = shortest_ticks(place, task.task.path_length, period_sec)
             part = np.random.default_rng((*task.seed, 2)).uniform(0.25, 0.5)
             fault = CameraFault(kind, tick=math.ceil(part * begins))

@@ -73,9 +73,23 @@ def is_of_recording(card: ModelCard) -> bool:
 
 
 @lru_cache(maxsize=32)
-def make_world(name: str, layout: int | None = None) -> DiscWorld:
+def make_world(
+    name: str, layout: int | None = None, image_size: int | None = None
+) -> DiscWorld:
     """The world of a name, one per process: building one compiles its physics."""
-    return make(name, layout=layout)
+    return make(name, layout=layout, image_size=image_size)
+
+
+def world_of(card: ModelCard, layout: int | None) -> DiscWorld:
+    """The world of a model, in pictures as large as it takes them.
+
+    :raises ConfigError: when these are not square, or there is no such world
+    """
+    camera = next(iter(card.cameras.values()))
+    if camera.height != camera.width:
+        raise ConfigError(f'{card.name} takes pictures of {camera.width}x{camera.height} pixels, '
+                          'and those of the embedded worlds are square')
+    return make_world(world_name(card), layout, camera.width)
 
 
 def layouts(name: str, *, held_out: bool) -> list[int | None]:
