@@ -30,10 +30,19 @@ def write_part(file: Path, name: str, text: str) -> None:
 
     :raises ConfigError: when the page has no such part
     """
+    before, after = around_part(file, name)
+    file.write_text(f'{before}{text.strip()}\n{after}', encoding='utf-8')
+
+
+def around_part(file: Path, name: str) -> tuple[str, str]:
+    """What stands before and behind a part of a page, its marks included.
+
+    :raises ConfigError: when the page has no such part
+    """
     begin, end = f'<!-- begin {name} -->\n', f'<!-- end {name} -->'
     page = file.read_text(encoding='utf-8') if file.is_file() else ''
     before, is_there, rest = page.partition(begin)
     _, is_closed, after = rest.partition(end)
     if not (is_there and is_closed):
         raise ConfigError(f'{file} has no lines "{begin.strip()}" and "{end}" to write between')
-    file.write_text(f'{before}{begin}{text.strip()}\n{end}{after}', encoding='utf-8')
+    return before + begin, end + after

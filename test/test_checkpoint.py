@@ -3,6 +3,7 @@
 """Checkpoints: what ships loads and keeps the contract; what is broken fails by name."""
 
 import json
+import math
 import pickle
 import resource
 import signal
@@ -170,6 +171,11 @@ def test_weights_that_are_not_finite_are_refused(copy):
         ({'format': 99}, CardError, 'format 99'),
         ({'model_step_sec': 0.0}, CardError, 'model_step_sec'),
         ({'action_block': 0}, CardError, 'action_block'),
+        ({'history': math.inf}, CardError, 'history must be whole'),
+        ({'frames': 1.0}, CardError, 'frames must be whole'),
+        ({'latent_shape': [0]}, CardError, 'latent_shape must be whole'),
+        ({'latent_shape': ['8']}, CardError, 'latent_shape must be whole'),
+        ({'cameras': {'top': {'height': -4, 'width': 64}}}, CardError, 'camera top: height'),
         ({'latent_scale': 'large'}, CardError, 'TypeError'),
         ({'goal_tolerance': -1.0}, CardError, 'goal_tolerance'),
         ({'observer_gain': [0.0]}, CardError, 'observer_gain'),

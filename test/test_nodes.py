@@ -194,6 +194,10 @@ def test_a_controller_that_has_ended_is_not_seen_any_more(client, tmp_path):
     try:
         rig.wait_for(lambda: seen in client.get_node_names_and_namespaces(), 'the node')
         assert rig.state() == 'unconfigured'
+        # What is executed is named by who starts a node, and by nobody who can reach it.
+        (reason,) = rig.set_parameters(model__path='python:os:getcwd')
+        assert 'only who starts the node may name it' in reason
+        assert rig.set_parameters(model__path='two_rooms_no_metric') == ['']
         assert process.stop() == 0
         # Well before its lease ends, after 20 s.
         rig.wait_for(

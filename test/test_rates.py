@@ -100,6 +100,19 @@ def test_the_command_says_what_each_planner_takes(tmp_path, monkeypatch):
     assert 'token, float32, grasp, T = 2, 1 plans' in ' '.join(result.output.split())
 
 
+def test_what_was_measured_is_kept_where_another_model_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, 'set_num_threads', lambda count: None)
+    file, page = tmp_path / 'rates.json', tmp_path / 'page.md'
+    options = ['--model', 'two_rooms', '--model', 'no_such', '--horizon', '3', '--restarts', '1',
+               '--no-cem', '--json', str(file)]
+    result = CliRunner().invoke(rates.command, options)
+    assert result.exit_code == 1 and 'no checkpoint at "no_such"' in result.output
+    assert len(json.loads(file.read_text())['rows']) == 1
+    page.write_text('no marks')
+    result = CliRunner().invoke(rates.command, [*options, '--markdown', str(page)])
+    assert result.exit_code == 2 and 'has no lines' in ' '.join(result.output.split())
+
+
 def test_a_device_that_is_not_there_is_refused():
     result = CliRunner().invoke(rates.command, ['--device', 'abacus'])
     assert result.exit_code == 2 and 'abacus' in result.output

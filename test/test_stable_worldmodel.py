@@ -7,6 +7,7 @@ Random weights of the genuine architectures, small. All but the refusals need th
 
 import inspect
 import json
+import math
 import os
 import pickle
 import re
@@ -287,6 +288,9 @@ def test_the_command_writes_a_folder_that_drives(upstream, tmp_path):
         ({'architecture': {'action_mean': MEAN}}, "KeyError: 'action_std'"),
         ({'architecture': {'action_mean': MEAN, 'action_std': [0.0, 1.0]}}, 'action_std must be'),
         ({'architecture': {'action_mean': [0.0], 'action_std': STD}}, 'action_mean must be 2'),
+        ({'architecture': {'action_mean': [math.nan, 0], 'action_std': STD}}, '2 finite numbers'),
+        ({'architecture': {'action_mean': MEAN, 'action_std': [math.inf, 1]}}, '2 finite numbers'),
+        ({'proprioception': [{'name': 'q', 'unit': 'rad'}]}, 'takes no proprioception'),
     ],
 )
 def test_a_card_that_does_not_fit_the_checkpoint_is_refused(upstream, tmp_path, changes, reason):

@@ -200,6 +200,17 @@ def call_of_code(value):
     value['graph_module']['graph']['nodes'][0]['target'] = 'torch.os.system'
 
 
+def call_of_what_is_named(value):
+    value['graph_module']['graph']['nodes'][0]['target'] = '_operator.call'
+
+
+def operator_as_an_argument(value):
+    node = value['graph_module']['graph']['nodes'][0]
+    node['target'] = 'torch.ops.higher_order.wrap_with_set_grad_enabled'
+    node['inputs'] = [{'name': 'a', 'kind': 1, 'arg': {'as_bool': False}}, {
+        'name': 'a', 'kind': 1, 'arg': {'as_operator': 'torch.ops.aten.from_file.default'}}]
+
+
 def signature_of_code(value):
     signature = value['graph_module']['module_call_graph'][0]['signature']
     signature['in_spec'] = signature['in_spec'].replace('"null"', json.dumps(json.dumps(
@@ -229,6 +240,8 @@ def weight_of_code(value):
         (with_json('models/model.json', shape_of_code), 'the shape'),
         (name_of_code, 'the name'),
         (with_json('models/model.json', call_of_code), 'no operator of torch'),
+        (with_json('models/model.json', call_of_what_is_named), 'no operator of torch'),
+        (with_json('models/model.json', operator_as_an_argument), 'as an argument of a call'),
         (with_json('models/model.json', signature_of_code), 'its in_spec is'),
     ],
 )

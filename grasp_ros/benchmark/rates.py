@@ -40,7 +40,7 @@ from grasp_ros.control.history import Frame
 from grasp_ros.errors import GraspError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import Deadline, Planner, Problem
-from grasp_ros.training.evaluate import card_limits
+from grasp_ros.training.evaluate import card_limits, writable
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.accelerated import PRECISIONS, accelerate
 from grasp_ros.world_models.base import WorldModel
@@ -308,7 +308,7 @@ def _problem(model: WorldModel) -> Problem:
 @click.option('--threads', type=click.IntRange(min=1), default=os.cpu_count(), show_default=True,
               help='Of torch on the CPU.')
 @click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),
-              help='Write the numbers to this file.')
+              callback=writable, help='Write the numbers to this file.')
 @click.option('--markdown', 'page_file', type=click.Path(dir_okay=False, path_type=Path),
               help='Write the table into this page, between the marks "rates".')
 def command(
@@ -324,15 +324,18 @@ def command(
         best = {precision: roofline(place, precision) for precision in precisions}
     except (RuntimeError, AssertionError) as error:  # how torch says "no such device"
         raise click.BadParameter(f'{device}: {error}', param_hint='--device') from error
-    rows, sizes = [], []
-    for name, precision in product(names, precisions):
+    if page_file is not None:
         try:
-            make = partial(_load, name, place, precision, cuda_graphs=cuda_graphs)
-            model, reference = make(), None
-            if place.type == 'cuda' and precision == 'float32':
-                reference = _load(name, torch.device('cpu'), precision, cuda_graphs=False)
+            page.around_part(page_file, PART)
         except GraspError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.BadParameter(str(error), param_hint='--markdown') from error
+    rows, sizes, problems = [], [], []
+
+    def time_model(name: str, precision: str) -> None:
+        make = partial(_load, name, place, precision, cuda_graphs=cuda_graphs)
+        model, reference = make(), None
+        if place.type == 'cuda' and precision == 'float32':
+            reference = _load(name, torch.device('cpu'), precision, cuda_graphs=False)
         count = 1e-6 * sum(parameter.numel() for parameter in model.parameters())
         wanted = [
             (case, case.flops(model)) for case in cases(horizons, restarts)
@@ -348,6 +351,12 @@ def command(
                 row = measure(make, case, best[precision], reference=beside)
             rows.append({**row, 'model': f'{row["model"]}, {precision}'})
             console.print(sentence(rows[-1]), highlight=False)
+
+    for name, precision in product(names, precisions):
+        try:
+            time_model(name, precision)
+        except GraspError as error:  # what others gave is kept
+            problems.append(f'{name}, {precision}: {error}')
     heading = page.heading(
         'grasp-ros rates '
         + ' '.join(
@@ -363,16 +372,17 @@ def command(
     )
     if place.type == 'cuda':
         heading += f' {torch.cuda.get_device_name(place)}.'
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
+    if json_file is not None and rows:
         report = {
             'heading': heading, 'rows': rows,
             'roofline': {precision: asdict(one) for precision, one in best.items()},
         }  # fmt: skip
         json_file.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    if page_file is not None:
+    if page_file is not None and rows:
         text = markdown(rows, heading=heading, best=best, sizes='; '.join(sizes))
         page.write_part(page_file, PART, text)
+    if problems:
+        raise click.ClickException('\n'.join(problems))
 
 
 def _load(

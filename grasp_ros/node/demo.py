@@ -231,7 +231,8 @@ class Demo:
 @click.option('--seed', type=click.IntRange(min=0), default=0, show_default=True,
               help='Of the goals.')
 @click.option('--model', default='two_rooms', show_default=True,
-              help='A shipped model or the folder of a checkpoint; the world is its own.')
+              help='A shipped model, the folder of a checkpoint, or a function; the world is its '
+                   'own.')
 @click.option('--schedule', type=click.Choice(['after_frame', 'ahead']), default='ahead',
               show_default=True, help='When the controller solves, `control.schedule`.')
 @click.option('--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path),

@@ -64,6 +64,7 @@ class ParameterServer:
         self._warn_of_unknown_names()
         for parameter in table:
             self._declare(parameter)
+        self._first = dict(self._values)
         check(self._values)
         node.add_on_set_parameters_callback(self._on_set)
         node.add_post_set_parameters_callback(self._post_set)
@@ -120,6 +121,12 @@ class ParameterServer:
             is_new = _plain(parameter.value) != values[known.name]
             if is_new and known.changes == 'configure' and self._configured():
                 return f'{known.name} cannot change while configured: clean the node up first'
+            is_trusted = known.trusted and str(parameter.value).startswith(known.trusted)
+            if is_trusted and parameter.value != self._first[known.name]:
+                return (
+                    f'{known.name}: "{parameter.value}" would be executed: only who starts the '
+                    'node may name it, in its parameter file or on its command line'
+                )
             values[known.name] = _plain(parameter.value)
         try:
             self._check(values)

@@ -43,6 +43,8 @@ class Parameter:
     :param choices: the only values; empty for any
     :param changes: when a change takes effect: ``tick`` = with the next control tick, while the
         node runs; ``configure`` = refused while the node is configured; ``start`` = read-only
+    :param trusted: values that begin so are taken from whoever starts the node and from nobody
+        else: they are executed
     """
 
     name: str
@@ -55,6 +57,7 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     changes: Changes = 'tick'
+    trusted: str = ''
 
     def problem(self, value: Any) -> str | None:
         """Why a value cannot be taken and what to write instead; None when it can."""

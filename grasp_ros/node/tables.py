@@ -32,10 +32,10 @@ MPC = (
         'follows the other name.',
     ),
     Parameter(
-        'model.path', 'string', 'two_rooms', changes='configure',
+        'model.path', 'string', 'two_rooms', changes='configure', trusted='python:',
         meaning='World model: the name of a shipped one, a folder with `card.json` and '
-        '`model.safetensors`, or a Python function that makes it, which is then executed: '
-        '`python:package.module:function?name=value`.',
+        '`model.safetensors`, or a Python function that makes it, which is then executed, and so '
+        'can be named at the start alone: `python:package.module:function?name=value`.',
     ),
     Parameter(
         'model.device', 'string', 'cpu', changes='configure',

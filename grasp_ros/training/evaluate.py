@@ -243,7 +243,7 @@ def _setting(context: click.Context, parameter: click.Parameter, values: tuple[s
     return settings
 
 
-def _writable(
+def writable(
     context: click.Context, parameter: click.Parameter, file: Path | None
 ) -> Path | None:
     """Find out before hours of driving whether their outcome can be written."""
@@ -266,7 +266,7 @@ def write_json(file: Path, report: dict[str, Any]) -> None:
 
 
 json_option = click.option(
-    '--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path), callback=_writable,
+    '--json', 'json_file', type=click.Path(dir_okay=False, path_type=Path), callback=writable,
     help='Write everything to this file.',
 )
 settings_option = click.option(
@@ -282,7 +282,7 @@ settings_option = click.option(
 @click.option('--iterations', type=click.IntRange(min=1), help='Iterations in every tick.')
 @settings_option
 @click.option('--model', default='two_rooms', show_default=True,
-              help='A shipped model or the folder of a checkpoint.')
+              help=checkpoint.MODEL_HELP)
 @click.option('--episodes', type=click.IntRange(min=1), default=50, show_default=True)
 @click.option('--seed', type=click.IntRange(min=0), default=1000, show_default=True,
               help='Of the episodes.')

@@ -134,7 +134,7 @@ def _causes(stops: dict[str, int]) -> str:
 @click.command('stops')
 @settings_option
 @click.option('--model', default='two_rooms', show_default=True,
-              help='A shipped model or the folder of a checkpoint.')
+              help=checkpoint.MODEL_HELP)
 @click.option('--episodes', type=click.IntRange(min=1), default=200, show_default=True,
               help='With a camera that is well, without and with kicks each.')
 @click.option('--faulty', type=click.IntRange(min=1), default=20, show_default=True,

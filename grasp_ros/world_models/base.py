@@ -19,7 +19,7 @@ A *latent* has the model's own shape ``card.latent_shape``: ``(16,)`` for a vect
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -132,8 +132,10 @@ class ModelCard:
         if not self.cameras or not self.actions or not self.latent_shape:
             raise CardError('a card needs at least one camera, one action and a latent shape')
         for name in ('action_block', 'frames', 'history'):
-            if int(getattr(self, name)) < 1:
-                raise CardError(f'{name} must be at least 1, is {getattr(self, name)}')
+            _require_counts(name, [getattr(self, name)])
+        _require_counts('latent_shape', self.latent_shape)
+        for name, camera in self.cameras.items():
+            _require_counts(f'camera {name}: height and width', [camera.height, camera.width])
         if not (math.isfinite(self.model_step_sec) and self.model_step_sec > 0):
             raise CardError(f'model_step_sec must be positive, is {self.model_step_sec}')
         if not (math.isfinite(self.latent_scale) and self.latent_scale > 0):
@@ -180,7 +182,7 @@ class ModelCard:
             values = dict(data)
             values['cameras'] = {k: CameraSpec(**v) for k, v in values['cameras'].items()}
             values['actions'] = tuple(ActionSpec(**v) for v in values['actions'])
-            values['latent_shape'] = tuple(int(n) for n in values['latent_shape'])
+            values['latent_shape'] = tuple(values['latent_shape'])
             values['proprioception'] = tuple(
                 SignalSpec(**v) for v in values.get('proprioception', ())
             )
@@ -188,6 +190,15 @@ class ModelCard:
             return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CardError(f'model card: {type(error).__name__}: {error}') from error
+
+
+def _require_counts(name: str, values: Sequence[Any]) -> None:
+    """
+    :raises CardError: when they are not all whole numbers above 0
+    """
+    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in values):
+        given = ', '.join(map(str, values))
+        raise CardError(f'{name} must be whole and at least 1, is {given}')
 
 
 @dataclass(frozen=True)

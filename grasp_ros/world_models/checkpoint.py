@@ -27,6 +27,9 @@ from grasp_ros.world_models.base import LatentModel, ModelCard, WorldModel
 from grasp_ros.world_models.jepa import Jepa
 from grasp_ros.world_models.tensors import write
 
+MODEL_HELP = (
+    f'A shipped model, the folder of a checkpoint, or a function: {factory.NOTATION}.'
+)
 CARD_FILE = 'card.json'
 WEIGHTS_FILE = 'model.safetensors'
 SHIPPED = Path(__file__).parent / 'shipped'
@@ -83,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         data = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f'{path}: {error}') from error
     if not isinstance(data, dict):
         raise CardError(f'{path}: not a JSON object')
@@ -120,7 +123,7 @@ def ready(
 
     :param source: where it comes from, for errors
     """
-    bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
+    bad = [name for name, value in network.state_dict().items() if not _is_finite(value)]
     if bad:
         raise CheckpointError(f'{source}: values that are not finite in {", ".join(bad)}')
     try:
@@ -130,6 +133,13 @@ def ready(
     network.eval().requires_grad_(False)
     contract.check(network)
     return network
+
+
+def _is_finite(value: Any) -> bool:
+    """Of an entry of a state, which may be no tensor, or one of numbers of a single byte."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return True
+    return bool(torch.isfinite(value.float() if value.element_size() == 1 else value).all())
 
 
 def _read(folder: Path) -> LatentModel:

@@ -14,7 +14,8 @@ _BATCHES = (1, 3)  # what is seen comes one by one, what is planned does not
 
 
 def check(model: LatentModel) -> None:
-    """Encode black pictures, predict, and pull back; compare all shapes with the card.
+    """Encode black pictures, predict, and pull back; compare all shapes with the card, and two
+    runs with each other.
 
     Whether the numbers are finite is not looked at: weights are checked where they are read, and
     a controller looks at every latent.
@@ -45,7 +46,11 @@ def _try(model: LatentModel, count: int) -> None:
     _compare(card, 'encode', latent, (count, *shape))
     context = torch.stack([latent] * card.history, dim=1)
     actions = torch.zeros((count, *blocks), device=device)
-    _compare(card, 'predict', model.predict(context, actions), (count, *shape))
+    foreseen = model.predict(context, actions)
+    _compare(card, 'predict', foreseen, (count, *shape))
+    if count == 1:
+        _compare_runs(card, 'encode', latent, model.encode(black(card, count, device)))
+        _compare_runs(card, 'predict', foreseen, model.predict(context, actions))
     following, pullback = model.predict_with_vjp(context, actions)
     _compare(card, 'predict_with_vjp', following, (count, *shape))
     _compare(card, 'its pullback', pullback(following), (count, *blocks))
@@ -53,6 +58,15 @@ def _try(model: LatentModel, count: int) -> None:
     _compare(card, 'cost', model.cost(latent, following), (count,))
     _compare(card, 'cost_gradient', model.cost_gradient(latent, following), (count, *shape))
     _compare(card, 'project', model.project(latent), (count, *shape))
+
+
+def _compare_runs(card: ModelCard, what: str, first: Tensor, second: Tensor) -> None:
+    near = 1e-2 * card.latent_scale  # far more than rounding, far less than dropout
+    if not torch.allclose(first, second, rtol=1e-2, atol=near, equal_nan=True):
+        raise CardError(
+            f'model {card.name}: {what} gives other numbers for the same input, as with dropout: '
+            'put it into evaluation mode, `.eval()`, before it is exported or handed over'
+        )
 
 
 def black(card: ModelCard, count: int, device: torch.device) -> Observation:

@@ -109,8 +109,10 @@ class _Upstream(LatentModel):
     ) -> None:
         """Numbers of the card, which move with the model but are no weights."""
         tensor = torch.tensor(values, dtype=torch.float32)
-        if tensor.shape != (count,) or (name.endswith('_std') and not (tensor > 0).all()):
-            raise ValueError(f'{name[1:]} must be {count} numbers, positive where they are '
+        is_good = bool(torch.isfinite(tensor).all())
+        is_good &= not name.endswith('_std') or bool((tensor > 0).all())
+        if tensor.shape != (count,) or not is_good:
+            raise ValueError(f'{name[1:]} must be {count} finite numbers, positive where they are '
                              f'deviations, is {values}')
         self.register_buffer(name, tensor.view(shape), persistent=False)
 
@@ -129,6 +131,8 @@ class _Flat(_Upstream):
     """LeWM and PLDM: a latent is a vector."""
 
     def __init__(self, card: ModelCard, network: nn.Module) -> None:
+        if card.proprioception:
+            raise ValueError('config takes no proprioception: leave it out of the card')
         super().__init__(card, network, network.action_encoder)
 
     def encode(self, observation: Observation) -> Tensor:

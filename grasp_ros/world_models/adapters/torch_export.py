@@ -22,6 +22,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ _NUMBERS = re.compile(r'data/(weights/weight|constants/tensor)_\d+')
 _MARKS = ('archive_format', 'archive_version', 'byteorder', '.data/version',
           '.data/serialization_id')
 _OPERATOR = re.compile(
-    r'torch\.ops\.aten\.(?!from_file)\w+\.\w+|torch\.sym_\w+|_operator\.\w+'
+    r'torch\.ops\.aten\.(?!from_file)\w+\.\w+|torch\.sym_\w+'
+    r'|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|eq|ne|lt|le|gt|ge|and_|or_|not_|getitem)'
     r'|torch\.ops\.higher_order\.wrap_with_(set_grad_enabled|autocast)'
 )
 # Of symbols, integers and what is made of the two; a name of anything else would be looked up.
@@ -49,6 +51,11 @@ _SHAPE = re.compile(
     r"(Symbol\('[su]\d+'(, (positive|integer|nonnegative)=True)*\)|[su]\d+|\d+|[-+*/(), ]"
     r'|Integer|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CeilDiv)+'
 )
+# What reading a damaged archive, or one that was made to be hard to read, ends in.
+_DAMAGED = (
+    AttributeError, EOFError, KeyError, OSError, RecursionError, RuntimeError, TypeError,
+    ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 # Any other text: no brackets, quotes, colons, equal signs or ends of lines, so no Python that does
 # something, wherever it is put.
 _PLAIN = re.compile(r'[\w.,+> -]*', re.ASCII)
@@ -123,7 +130,7 @@ def _clean_archive(path: Path, inputs: int) -> io.BytesIO:
         program = _clean(path, json.loads(entries[_PROGRAM]), inputs)
         for name in _TABLES:
             _check_table(path, json.loads(entries[name])['config'])
-    except (AttributeError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise CheckpointError(
             f'{path} is not what torch.export.save of torch 2.9 or later writes: '
             f'{type(error).__name__}: {error}'
@@ -161,6 +168,8 @@ def _clean(path: Path, value: Any, inputs: int) -> Any:
     cleaned = {}
     for key, entry in value.items():
         _check_plain(path, key)
+        if key == 'as_operator':  # found by its name among all that torch and Python have
+            raise _refusal(path, f'the function "{entry}" as an argument of a call')
         if key in ('guards_code', 'metadata'):
             cleaned[key] = type(entry)()
         elif key == 'expr_str':
