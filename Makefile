@@ -71,4 +71,4 @@ $(VENV)/.shared: $(VENV)/.installed $(wildcard config/* launch/*)
 	@touch $@
 
 clean:
-	rm -rf .venv build out *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build out/demo *.egg-info .pytest_cache .ruff_cache .import_linter_cache

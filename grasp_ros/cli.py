@@ -57,16 +57,19 @@ COMMANDS = {
     'world': ('grasp_ros.sim.command:command', 'Write an embedded world for Gazebo (SDF).'),
 }
 # What helps when the import of a module fails.
+_ROS_CURE = (
+    "source a ROS 2 workspace with grasp_ros, or GRASP_ROS_MESSAGES=1 pip install '.[ros]' "
+    'in the source folder'
+)
 CURES = {
+    'ament_index_python': _ROS_CURE,
     'matplotlib': 'pip install matplotlib',
     'mujoco': 'pip install mujoco-core',
     'PIL': 'pip install pillow',
     'rosbags': 'pip install rosbags',
-    'rclpy': (
-        "source a ROS 2 workspace with grasp_ros, or GRASP_ROS_MESSAGES=1 pip install '.[ros]' "
-        'in the source folder'
-    ),
+    'rclpy': _ROS_CURE,
     'scipy': 'pip install scipy',
+    'std_srvs': _ROS_CURE,
 }
 
 

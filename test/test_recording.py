@@ -269,6 +269,24 @@ def test_simulated_time_in_all_stamps_needs_no_clock_of_the_recorder(tmp_path):
     assert len(data.episodes) == 3 and 'pictures came – after' in output
 
 
+def test_a_clock_that_jumps_back_within_a_bag_is_refused(tmp_path):
+    def reset(image, stamp_ns):
+        return bags.image(image, stamp_ns - (3 * NS if number_of(image) > 100 else 0))
+
+    bag = record(tmp_path / 'bag', image=reset)
+    result = convert(bag, '--out', tmp_path / 'data', '--action', 'linear.x', '--period', 0.1)
+    assert result.exit_code == 1 and 'jump back by' in ' '.join(result.output.split())
+    assert 'a bag of its own' in ' '.join(result.output.split())
+
+
+def test_pictures_with_one_stamp_are_counted(tmp_path):
+    def coarse(image, stamp_ns):
+        return bags.image(image, stamp_ns // (NS // 10) * (NS // 10))
+
+    _, output = converted(record(tmp_path / 'bag', image=coarse), tmp_path / 'data')
+    assert '118 more had the stamp of another' in output
+
+
 def test_pictures_that_cannot_be_put_down_are_an_error_with_the_folder(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, 'No space left on device')

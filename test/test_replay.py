@@ -269,6 +269,7 @@ def test_what_cannot_be_replayed_is_refused_with_the_reason(tmp_path, run, value
     [
         ('/**: {ros__parameters: {planner: {horizon: 12.0}}}', 'write an integer'),
         ('[1, 2]', 'no file of parameters'),
+        ('mpc_node: {ros__parameters: {planner: {1: 3}}}', 'no file of parameters'),
         ('/**: {parameters: {}}', 'has no parameters of /mpc_node, but of: none'),
         ('robot1: {mpc_node: {ros__parameters: {}}}', 'but of: /robot1/mpc_node'),
         ('{', 'no file of parameters'),

@@ -82,9 +82,10 @@ def test_missed_deadlines_are_measured_by_the_machine():
 
 def test_a_late_tick_counts_whether_or_not_it_has_a_new_plan():
     record = Record()
-    late = [(SolverStatistics.SOLVED, 3, 0), (SolverStatistics.PREVIOUS_PLAN, 0, 1),
-            (SolverStatistics.SOLVED, 0, 2), (SolverStatistics.STALE_IMAGE, 0, 3),
-            (SolverStatistics.NO_GOAL, 0, 3), (SolverStatistics.SOLVED, 3, 3)]
+    # Four were missed before the first that is heard.
+    late = [(SolverStatistics.SOLVED, 3, 4), (SolverStatistics.PREVIOUS_PLAN, 0, 5),
+            (SolverStatistics.SOLVED, 0, 6), (SolverStatistics.STALE_IMAGE, 0, 7),
+            (SolverStatistics.NO_GOAL, 0, 7), (SolverStatistics.SOLVED, 3, 7)]
     for number, (status, iterations, misses) in enumerate(late, start=1):
         message = SolverStatistics(status=status, iterations=iterations, deadline_misses=misses)
         message.header.stamp.sec = number
@@ -103,6 +104,17 @@ def test_what_is_late_counts_unless_the_controller_was_stopped(late):
     assert verdicts(record, timer)[MISSES] is False
     record.events.append(Event('long controller stall', 79.0, 101.0, 0.2))
     assert verdicts(record, timer)[MISSES] is True
+
+
+@pytest.mark.parametrize('lost', ['all', 'the last minutes'])
+def test_a_run_without_ticks_is_judged_too(lost):
+    record, timer = recorded()
+    until_sec = 0.0 if lost == 'all' else 720.0
+    record.ticks = [tick for tick in record.ticks if tick.at_sec < until_sec]
+    if lost == 'all':
+        del record.commands_sec[:]
+    broken = verdicts(record, timer)
+    assert broken[DRIFT] is False and broken[EVERY_PERIOD] is (lost != 'all')
 
 
 def test_a_pause_of_the_gate_is_found():

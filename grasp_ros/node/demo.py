@@ -27,7 +27,7 @@ from std_srvs.srv import SetBool
 from grasp_ros.errors import ConfigError, GraspError
 from grasp_ros.node import demo_picture
 from grasp_ros.node.demo_client import Client, DemoError
-from grasp_ros.node.processes import NodeProcess, environment, stopped_at_exit
+from grasp_ros.node.processes import NodeProcess, environment, own_domain, stopped_at_exit
 from grasp_ros.node.spin import initialised
 from grasp_ros.sim.scoring import HELD_TICKS, is_held, is_near
 from grasp_ros.sim.world import DiscWorld
@@ -253,12 +253,14 @@ def command(
         raise click.ClickException(str(error)) from error
     logs = out / 'logs'
     logs.mkdir(parents=True, exist_ok=True)
-    env = environment()
+    domain_id = own_domain()  # the gate that it arms, and what follows cmd_vel, must be its own
+    env = environment(domain_id=domain_id)
     os.environ.update(env)  # this process is a client in the same graph
     nodes: list[NodeProcess] = []
     try:
         with stopped_at_exit(nodes):
-            console.print(f'Starting world, controller and gate (logs in {logs}) …')
+            console.print(f'Starting world, controller and gate (logs in {logs}, to watch with '
+                          f'ROS_DOMAIN_ID={domain_id}) …')
             for name, parameters in (
                 ('sim_node', {'sim.world': world.scene.name, 'sim.seed': seed,
                               'sim.layout': world.scene.layout or 0}),

@@ -46,6 +46,16 @@ def environment(*, domain_id: int | None = None) -> dict[str, str]:
     return env
 
 
+def own_domain(number: int = 0) -> int:
+    """A ROS domain in which a robot on this machine neither hears nor is heard.
+
+    The ports of domains 1 to 100 lie below the ephemeral ones.
+
+    :param number: of this process's domains, from 0
+    """
+    return 1 + (os.getpid() + number) % 100
+
+
 def is_from_pip() -> bool:
     """Whether rclpy and the messages belong to this Python environment.
 

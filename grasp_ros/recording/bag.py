@@ -106,7 +106,8 @@ class Bag:
         if self.path.is_dir() and not (self.path / 'metadata.yaml').is_file():
             raise RecordingError(
                 f'{self.path} has no metadata.yaml: it is no bag, or its recording was cut off; '
-                'then `ros2 bag reindex`, or name the .mcap or .db3 file in it'
+                'then `ros2 bag reindex`, or name the .db3 file in it; an .mcap file that was cut '
+                'off needs `mcap recover` before'
             )
         try:
             reader = Reader(self.path)

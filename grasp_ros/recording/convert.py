@@ -30,6 +30,7 @@ COMMANDS = (
     'std_msgs/msg/Float64MultiArray',
 )
 _UNITS = {'linear': 'm/s', 'angular': 'rad/s'}
+_JUMP_SEC = 1.0  # back in time, between two messages, which no disorder on the way explains
 _EARLY_MS = 5.0  # before its stamp nothing is heard where clocks agree
 _OTHER_CLOCK_MS = 3.6e6  # nothing is under way for an hour: the recorder has another clock
 
@@ -146,8 +147,17 @@ def _read(bag: Bag, wanted: Wanted, file: BinaryIO) -> _Contents:
     camera, frames, late, commands, refused = wanted.camera, [], [], [], Counter()
     commands_late = []
     topics = (wanted.image_topic, wanted.command_topic)
+    newest_sec = dict.fromkeys(topics, -math.inf)
     for topic, heard_ns, message in bag.messages(topics):
         heard_sec = 1e-9 * heard_ns
+        name = next(one for one in topics if absolute(one) == topic)
+        back_sec = newest_sec[name] - _stamp_sec(message, heard_sec)
+        newest_sec[name] = max(newest_sec[name], _stamp_sec(message, heard_sec))
+        if back_sec > _JUMP_SEC:
+            raise RecordingError(
+                f'{bag.path}: the stamps on {name} jump back by {back_sec:.1f} s, as when a '
+                'simulation is reset: record each run into a bag of its own'
+            )
         if topic == absolute(wanted.command_topic):
             command = _command(message, wanted.actions)
             if np.isfinite(command).all():
@@ -269,6 +279,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         return f'{hertz:.1f} Hz, {report[f"{name}_gaps"]} gaps, the longest of {gap_sec:.2f} s'
 
     yield f'frames    {report["frames"]}, {rate("camera")}; {report["frames_used"]} used'
+    if report['frames_stamped_alike']:
+        yield f'          {report["frames_stamped_alike"]} more had the stamp of another'
     yield f'commands  {report["commands"]}, {rate("command")}'
     yield (f'steps     {report["steps"]} in {report["episodes"]} episodes; '
            f'{report["episodes_too_short"]} stretches were too short, of '

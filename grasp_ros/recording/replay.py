@@ -273,7 +273,7 @@ def read_parameters(file: Path | None, *, namespace: str = '') -> dict[str, Any]
         return values
     try:
         document = yaml.safe_load(file.read_text(encoding='utf-8'))
-        nodes = dict(_nodes(document))
+        nodes = {name: dict(_flat(tree or {})) for name, tree in _nodes(document)}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError
             ) as error:
         raise ConfigError(f'{file} is no file of parameters: {error}') from error
@@ -283,8 +283,7 @@ def read_parameters(file: Path | None, *, namespace: str = '') -> dict[str, Any]
         there = ', '.join(nodes) or 'none'
         raise ConfigError(f'{file} has no parameters of {node}, but of: {there}')
     for name in meant:
-        given = dict(_flat(nodes[name]))
-        values |= {name: v for name, v in given.items() if name in values}
+        values |= {key: value for key, value in nodes[name].items() if key in values}
     reason = parameters.problem(tables.MPC, values)
     if reason is not None:
         raise ConfigError(f'{file}: {reason}')

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from grasp_ros import page
 from grasp_ros.errors import GraspError
-from grasp_ros.node.processes import environment
+from grasp_ros.node.processes import environment, own_domain
 from grasp_ros.reliability.bench import ROBOTS, Bench
 from grasp_ros.reliability.faults import SCENARIOS
 from grasp_ros.reliability.rig import open_client
@@ -175,11 +175,11 @@ def _run(
     tried = {entry.name: Tried(entry) for entry in chosen}
     arguments = []
     # Domains of their own: not even the clock of others on this machine may be disturbed.
-    for n, domain_id in enumerate(range(os.getpid(), os.getpid() + jobs)):
+    for n in range(jobs):
         share = [
             (entry.name, int(n == 0) if entry.once else (runs + n) // jobs) for entry in chosen
         ]
-        arguments.append((share, folder / str(n) if jobs > 1 else folder, 1 + domain_id % 100))
+        arguments.append((share, folder / str(n) if jobs > 1 else folder, own_domain(n)))
     total = sum(count for share, _, _ in arguments for _, count in share)
     columns = (
         TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -224,11 +224,14 @@ def command(
     console = Console()
     chosen = in_order([SCENARIOS[name] for name in only or SCENARIOS])
     try:
+        if page_file is not None:
+            page.around_part(page_file, PART)
         tried = _run(chosen, runs, out, console, jobs)
     except GraspError as error:
         raise click.ClickException(f'{error}; the logs are in {out}') from error
     _print(console, tried)
-    heading = page.heading(f'grasp-ros faults --runs {runs} --jobs {jobs}')
+    options = [f'--only {name}' for name in only] + [f'--runs {runs}', f'--jobs {jobs}']
+    heading = page.heading(f'grasp-ros faults {" ".join(options)}')
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         report = {'heading': heading, 'faults': [entry.to_dict() for entry in tried]}

@@ -289,6 +289,8 @@ def command(
     out.mkdir(parents=True, exist_ok=True)
     measured = []
     try:
+        if page_file is not None:
+            page.around_part(page_file, PART)
         with Live(Text(), console=console, refresh_per_second=2, transient=True) as live:
             for transport, size in product(transports, sizes):
                 entry = measure(

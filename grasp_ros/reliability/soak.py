@@ -107,6 +107,7 @@ class Soak:
             f'--minutes {minutes:g} --load {load} --{"" if with_faults else "no-"}faults '
             f'--seed {seed}'
         )
+        self.part = 'soak' if with_faults else 'load'  # of the page
 
     def run(self, show: Callable[[str], None]) -> dict[str, Any]:
         """Start everything, drive, end everything; the numbers.
@@ -202,6 +203,8 @@ def command(
     out.mkdir(parents=True, exist_ok=True)
     soak = Soak(minutes=minutes, load=load, with_faults=with_faults, seed=seed, folder=out)
     try:
+        if page_file is not None:
+            page.around_part(page_file, soak.part)
         with Live(Text(), console=console, refresh_per_second=2) as live:
             numbers = soak.run(lambda text: live.update(Text(text)))
     except GraspError as error:
@@ -232,4 +235,4 @@ def _write(
     if page_file is not None:
         heading = page.heading(f'grasp-ros soak {soak.options}')
         text = soak_report.markdown(numbers, verdicts, heading=heading)
-        page.write_part(page_file, 'soak' if soak.with_faults else 'load', text)
+        page.write_part(page_file, soak.part, text)

@@ -70,8 +70,7 @@ class Record:
     problems: list[str] = field(default_factory=list)
     commands_checked: int = 0
     goals: Counter = field(default_factory=Counter)
-    _skipped_before: int = 0
-    _missed_before: int = 0
+    _before: tuple[int, int] | None = None
 
     def hear(self, topic: str, message: Any) -> None:
         """Take a message of the robot's."""
@@ -80,12 +79,16 @@ class Record:
             self.commands_sec.append(at_sec)
         elif topic == 'solver_statistics':
             self.ticks_all += 1
-            # The controller counts from its activation on.
-            if message.ticks_skipped > self._skipped_before:
-                self.skipped.append((at_sec, message.ticks_skipped - self._skipped_before))
-            self._skipped_before = message.ticks_skipped
-            missed = max(0, message.deadline_misses - self._missed_before)
-            self._missed_before = message.deadline_misses
+            # The controller counts from its activation on, before the first that is heard.
+            skipped, missed = message.ticks_skipped, message.deadline_misses
+            if self._before is not None:
+                skipped, missed = (max(0, now - then) for now, then in
+                                   zip((skipped, missed), self._before))
+                if skipped:
+                    self.skipped.append((at_sec, skipped))
+            else:
+                missed = 0
+            self._before = (message.ticks_skipped, message.deadline_misses)
             if missed or message.status in DRIVING:
                 self.deadlines.append((at_sec, missed))
             if message.status in DRIVING and message.iterations:

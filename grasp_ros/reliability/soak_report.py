@@ -62,7 +62,8 @@ def summary(
     ]
     missed = sum(deadlines)
     late = [(a, late) for a, late in timer if record.started_sec <= a <= record.ended_sec]
-    slack_sec = deadline_sec - float(np.median([t.busy_sec for t in counted] or [math.nan]))
+    # Without a tick there is none of it, and the timer is never too late for one.
+    slack_sec = deadline_sec - float(np.median([t.busy_sec for t in counted] or [-math.inf]))
     gaps_sec = np.diff(np.sort(np.array(record.commands_sec)))
     kinds = sorted({event.kind for event in record.events})
     return {
@@ -73,7 +74,7 @@ def summary(
         'skipped': skipped,
         'missed_percent': _percent(missed + skipped, len(deadlines) + skipped),
         'timer_wakeups': len(late),
-        'timer_slack_ms': 1e3 * slack_sec,
+        'timer_slack_ms': 1e3 * slack_sec if counted else None,
         'timer_late_percent': _percent(sum(sec > slack_sec for _, sec in late), len(late)),
         'tick_ms': _spread([t.tick_sec for t in counted]),
         'image_to_action_ms': _spread([t.image_to_action_sec for t in counted]),
@@ -102,14 +103,14 @@ def bars(numbers: dict[str, Any], *, period_sec: float) -> list[Bar]:
             f"{MISSES_RATIO:g} times the bare timer's late wake-ups",
             f'{percent:.2f} % ({numbers["missed"]} missed, {numbers["skipped"]} left out of '
             f'{numbers["ticks"]}); bare timer {late_percent:.2f} % later than '
-            f'{numbers["timer_slack_ms"]:.0f} ms, the slack of a tick',
-            percent <= max(MISSES_PERCENT, MISSES_RATIO * late_percent),
+            f'{_or_dash(numbers["timer_slack_ms"], 0)} ms, the slack of a tick',
+            numbers['ticks'] > 0 and percent <= max(MISSES_PERCENT, MISSES_RATIO * late_percent),
         ),
         Bar(
             'a command leaves the gate in every control period',
             f'{numbers["periods_without_command"]} periods without, among {numbers["commands"]} '
-            f'commands; longest pause {numbers["gate_period_ms"]["max"]:.0f} ms',
-            numbers['periods_without_command'] == 0,
+            f'commands; longest pause {_or_dash(numbers["gate_period_ms"]["max"], 0)} ms',
+            numbers['periods_without_command'] == 0 and numbers['commands'] > 1,
         ),
         Bar(
             'no command that is not finite, out of bounds, of an old goal or sent while disarmed; '
@@ -156,9 +157,8 @@ def markdown(numbers: dict[str, Any], verdicts: Sequence[Bar], *, heading: str) 
         ('gate_period_ms', 'between two commands of the gate, ms'),
         ('timer_late_ms', 'bare timer, late by, ms'),
     ):
-        values = numbers[name]
-        lines.append(f'| {label} | {values["p50"]:.1f} | {values["p99"]:.1f} | '
-                     f'{values["max"]:.1f} |')
+        cells = (_or_dash(numbers[name][key]) for key in ('p50', 'p99', 'max'))
+        lines.append(f'| {label} | ' + ' | '.join(cells) + ' |')
     lines += ['', '| process | after a minute, MB | at the end, MB | growth, MB | slope, MB/h |',
               '|---|---|---|---|---|']
     for node, memory in numbers['memory'].items():
@@ -191,6 +191,9 @@ def _drift_bar(drift: dict[str, dict[str, float]] | None) -> Bar:
     )
     if drift is None:
         return Bar(promise, 'too short', None)
+    missing = [name for name, values in drift.items() if None in values.values()]
+    if missing:
+        return Bar(promise, f'nothing to compare of {", ".join(missing)}', False)
     timer = drift['timer_late_ms']
     kept, parts = True, []
     for name in ('tick_ms', 'image_to_action_ms'):
