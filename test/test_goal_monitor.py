@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a goal is reached, and when it has failed."""
 
+import math
+
 import pytest
 
 from grasp_ros.control.goal import GoalConfig, GoalMonitor, GoalState
@@ -35,3 +37,6 @@ def test_a_goal_ends_by_time_or_without_progress():
     assert endless.update(1e6, 5.0) is GoalState.RUNNING
     with pytest.raises(ConfigError, match=r'goal\.tolerance'):
         monitor(tolerance=0.0)
+    for ratio in (-1.0, 1.0, math.nan):
+        with pytest.raises(ConfigError, match='progress_ratio'):
+            monitor(progress_ratio=ratio)

@@ -29,7 +29,7 @@ class GoalConfig:
     :param timeout_sec: time limit; 0 = none
     :param no_progress_sec: time without a new smallest distance after which to give up; 0 = never
     :param progress_ratio: a new smallest distance counts from this fraction below the last one
-    :raises ConfigError: when a value is negative or not finite
+    :raises ConfigError: when a value is out of range or not finite
     """
 
     tolerance: float
@@ -40,10 +40,10 @@ class GoalConfig:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.tolerance) and self.tolerance > 0):
-            raise ConfigError(
-                f'goal tolerance must be positive, is {self.tolerance}: '
-                'the card knows none, so set goal.tolerance'
-            )
+            unknown = '' if self.tolerance else ': the card knows none, so set goal.tolerance'
+            raise ConfigError(f'goal tolerance must be positive, is {self.tolerance}{unknown}')
+        if not 0 <= self.progress_ratio < 1:
+            raise ConfigError(f'progress_ratio must lie in [0, 1), is {self.progress_ratio}')
         for name in ('dwell_sec', 'timeout_sec', 'no_progress_sec'):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ConfigError(f'{name} must be finite and >= 0, is {getattr(self, name)}')

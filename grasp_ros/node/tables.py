@@ -101,13 +101,13 @@ MPC = (
         'control.unforeseen_frames', 'integer', 6, low=0, high=1000,
         meaning='Frames in a row with an innovation above `control.innovation_limit` that stop '
         'the robot until there is another goal (covered lens, moved camera, unknown '
-        'world); 0 = never.',
+        'world); 0 = never. Judged is one in each model step.',
     ),
     Parameter(
         'control.frozen_frames', 'integer', 5, low=0, high=1000,
         meaning='Frames in a row that stay the same to the last bit though the robot should '
         'move, that stop it until there is another goal; 0 = never, and also where the '
-        'card has no `motion_limit`.',
+        'card has no `motion_limit`. Judged is one in each model step.',
     ),
     Parameter(
         'control.drop_innovation', 'double', 200.0, low=0.0, high=HUGE,

@@ -175,8 +175,9 @@ class Plan:
     """What a solve gave; the best by rollout cost (:func:`~grasp_ros.planners.rollout.plan_cost`).
 
     :param actions: ``[T, k, A]`` in the card's units
-    :param rollout: predicted latents under ``actions``, ``[T, *latent]``
-    :param cost: rollout cost of ``actions``
+    :param rollout: predicted latents under ``actions``, ``[T, *latent]``; after a correction by
+        the frame those of the prepared plan, but for the first
+    :param cost: rollout cost of ``actions``; after a correction that of the prepared plan
     :param iterate_actions: actions of the best iterate, ``[T, k, A]``
     :param iterate_states: its lifted states s_1 … s_T, ``[T, *latent]``
     :param iterations: iterations that were done
