@@ -68,8 +68,8 @@ class IcemConfig:
                 'running_weight',
             ),
         )
-        if self.samples < 2 * self.elites:
-            raise ConfigError(f'samples must be at least 2 elites = {2 * self.elites}')
+        if self.samples < self.elites:
+            raise ConfigError(f'samples must be at least elites = {self.elites}')
         if self.keep_fraction > 1:
             raise ConfigError(f'keep_fraction must lie in [0, 1], is {self.keep_fraction}')
         if self.momentum >= 1:
