@@ -219,6 +219,23 @@ def test_the_lead_follows_what_is_measured_but_not_every_flicker():
     assert lead(0.21, delay_sec=0.1) == 1.25
 
 
+@pytest.mark.parametrize('ratio', [0.8, 1.0, 1.1, 1.25, 4 / 3, 3.0])
+def test_a_camera_of_another_rate_makes_the_steps_run_neither_fast_nor_slow(ratio):
+    timeline, steps, newest = Timeline(PERIOD_SEC), [], None
+    for tick in range(200):
+        now_sec = 0.03 + tick * PERIOD_SEC
+        frame = int(now_sec * ratio / PERIOD_SEC)
+        if frame == newest:
+            timeline.count_on(now_sec)
+        else:
+            timeline.take_up(frame * PERIOD_SEC / ratio, now_sec=now_sec)
+        newest = frame
+        steps.append(timeline.step)
+    assert abs(steps[-1] - 199) <= 2
+    if ratio >= 1:  # a plan that is prepared for the next step meets it
+        assert steps == list(range(200))
+
+
 def test_a_plan_that_is_prepared_is_worth_half_a_step_of_lead():
     for prepared, kept in ((False, 0.25), (True, 0.5)):
         for age_steps in (0.2, 0.24, 0.26, 0.4, 0.49, 0.51, 0.8):

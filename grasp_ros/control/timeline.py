@@ -17,6 +17,9 @@ from grasp_ros.planners.base import Effort
 
 PARTS = 4  # of a control step: the unit of the lead
 _REMEMBERED = 15  # durations whose median is expected next
+# Of what rounding left over, handed on to the next frame: all of it would make a camera that is
+# a hair slower than the control rate lose a step, and what was prepared for it, now and then.
+_CARRIED = 0.9
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Timeline:
         self.frame_step = 0
         self._period_sec = period_sec
         self._stamp_sec: float | None = None
+        self._rest = 0.0  # steps that lie between the newest frame and its whole one
         self._taken_up_sec = 0.0
         self._durations: deque[float] = deque(maxlen=_REMEMBERED)
 
@@ -75,15 +79,22 @@ class Timeline:
         return self._stamp_sec is None or stamp_sec > self._stamp_sec
 
     def step_of(self, stamp_sec: float) -> int:
-        """The control step of a new frame, by what its stamp says has elapsed."""
+        """The control step of a new frame, by what its stamp says has elapsed.
+
+        What rounding leaves over counts at the next frame, so that a camera of another rate than
+        the control rate does not make the steps run fast or slow.
+        """
         if self._stamp_sec is None:
             return 0
-        elapsed_sec = stamp_sec - self._stamp_sec
-        return self.frame_step + max(1, round(elapsed_sec / self._period_sec))
+        return self.frame_step + max(1, round(self._since_step(stamp_sec)))
 
     def take_up(self, stamp_sec: float, *, now_sec: float) -> None:
         """Make a new frame's moment the present one."""
-        self.step = self.frame_step = self.step_of(stamp_sec)
+        step = self.step_of(stamp_sec)
+        if self._stamp_sec is not None:
+            rest = self._since_step(stamp_sec) - (step - self.frame_step)
+            self._rest = min(max(_CARRIED * rest, -0.5), 0.5)
+        self.step = self.frame_step = step
         self._stamp_sec, self._taken_up_sec = stamp_sec, now_sec
 
     def count_on(self, now_sec: float) -> None:
@@ -114,6 +125,10 @@ class Timeline:
     def step_at(self, then_sec: float) -> float:
         """The control step of a moment at or after the present one, in quarters."""
         return self.step + _in_parts(self._steps_until(then_sec))
+
+    def _since_step(self, stamp_sec: float) -> float:
+        """Steps from the newest frame's whole one to a new stamp."""
+        return (stamp_sec - self._stamp_sec) / self._period_sec + self._rest
 
     def _steps_until(self, then_sec: float) -> float:
         if self._stamp_sec is None:
