@@ -25,6 +25,14 @@ def test_a_goal_is_reached_after_the_dwell_time_inside_the_tolerance():
     assert goal.update(0.8, 0.5) is GoalState.REACHED
 
 
+def test_a_goal_is_not_reached_by_a_frame_that_was_judged_before():
+    goal = monitor()
+    assert goal.update(0.1, 0.5) is GoalState.RUNNING
+    for now_sec in (0.2, 0.3, 0.4, 0.5):  # the camera is gone, the frame not yet too old
+        assert goal.update(now_sec, 0.5, has_seen=False) is GoalState.RUNNING
+    assert goal.update(0.6, 0.5) is GoalState.REACHED  # there it is, and so was the robot
+
+
 def test_a_goal_ends_by_time_or_without_progress():
     goal = monitor()
     assert goal.update(9.9, 5.0) is GoalState.RUNNING

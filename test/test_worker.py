@@ -257,6 +257,18 @@ def test_a_camera_that_is_gone_for_long_ends_the_goal(bench):
     assert goal.end.code == Result.NO_IMAGE
 
 
+def test_a_goal_is_reached_when_it_is_seen_and_not_while_the_camera_is_gone(bench):
+    b = bench(**{'goal.dwell_sec': 0.2, 'control.image_timeout_sec': 30.0, 'goal.tolerance': 0.1})
+    b.picture, goal = RIGHT, Goal(1, RIGHT)
+    b.worker.set_goal(goal)
+    b.wait_for(lambda: any(report.tick.has_seen for report in b.reports))
+    started_sec = time.monotonic()
+    b.wait_for_next(lambda _: time.monotonic() - started_sec > 0.5, seeing=False)
+    assert goal.end is None
+    b.wait_for(lambda: goal.end is not None)
+    assert goal.end.code == Result.SUCCESS
+
+
 def test_a_changed_horizon_reshapes_the_warm_start_and_sends_no_safe_command(bench):
     b = bench()
     b.worker.set_goal(Goal(1, RIGHT))

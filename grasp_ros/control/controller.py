@@ -264,10 +264,11 @@ class Controller:
             self._sight.doubt()  # whose pictures come next may be another one
             return self._safe(TickStatus.STALE_IMAGE)
         started_sec = self._clock()
-        latent, innovation, rejected = None, None, ''
+        latent, innovation, rejected, has_seen = None, None, '', False
         if self._timeline.is_new(frame.stamp_sec):
             try:
                 latent, innovation = self._perceive(frame, now_sec)
+                has_seen = True
             except ObservationError as error:
                 rejected = str(error)
         if latent is None:
@@ -308,6 +309,7 @@ class Controller:
             tick,
             encode_sec=encode_sec,
             solve_sec=total_sec - encode_sec,
+            has_seen=has_seen,
             innovation=innovation,
             deadline_met=not deadline_sec or total_sec <= deadline_sec,
         )

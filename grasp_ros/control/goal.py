@@ -67,11 +67,15 @@ class GoalMonitor:
         """Seconds since the goal was accepted."""
         return now_sec - self._started_sec
 
-    def update(self, now_sec: float, distance: float | None) -> GoalState:
-        """Judge the present latent distance; call it once a tick, with None without a frame.
+    def update(
+        self, now_sec: float, distance: float | None, *, has_seen: bool = True
+    ) -> GoalState:
+        """Judge the present latent distance; call it once a tick.
 
-        A tick without a frame neither adds to the dwell time nor takes from it what was seen: it
-        restarts it, because nobody saw that the robot stayed.
+        :param now_sec: present time
+        :param distance: of the newest frame; None where it is too old, or where there is none:
+            then the dwell time begins anew, because nobody saw that the robot stayed
+        :param has_seen: whether that frame is new; the end of the dwell time has to be seen
         """
         config = self.config
         if distance is not None and distance < self._smallest * (1 - config.progress_ratio):
@@ -82,7 +86,7 @@ class GoalMonitor:
         else:
             if self._inside_since_sec is None:
                 self._inside_since_sec = now_sec
-            if now_sec - self._inside_since_sec >= config.dwell_sec:
+            if has_seen and now_sec - self._inside_since_sec >= config.dwell_sec:
                 return GoalState.REACHED
             return GoalState.RUNNING
         if config.timeout_sec and now_sec - self._started_sec >= config.timeout_sec:

@@ -57,7 +57,8 @@ class Tick:
     :param solve_sec: time to solve after the frame; the feedback's alone where it was prepared
     :param prepare_sec: time that this plan was prepared for before the frame, 0 without
     :param latency_sec: assumed, from the frame to the moment at which the command takes effect
-    :param goal_distance: :meth:`WorldModel.cost` of the present latent, or None
+    :param goal_distance: :meth:`WorldModel.cost` of the newest latent, or None
+    :param has_seen: whether that latent is of a new frame, taken up in this tick
     :param innovation: :meth:`WorldModel.cost` between the predicted and the observed latent, or
         None when there was no prediction for this instant
     :param limited: whether the last check against the limits changed the command
@@ -78,6 +79,7 @@ class Tick:
     prepare_sec: float = 0.0
     latency_sec: float = 0.0
     goal_distance: float | None = None
+    has_seen: bool = False
     innovation: float | None = None
     limited: bool = False
     dropped: Drop | None = None

@@ -82,7 +82,7 @@ class GoalRun:
         elif self._fault_timeout_sec and now_sec - self._well_sec >= self._fault_timeout_sec:
             code = Result.NO_IMAGE if is_blind else Result.SOLVER_FAILED
             return self.end(code, f'{tick.status.value} {tick.detail}'.strip(), now_sec)
-        state = self._monitor.update(now_sec, distance)
+        state = self._monitor.update(now_sec, distance, has_seen=tick.has_seen)
         if state is GoalState.RUNNING:
             return None
         return self.end(_ENDS[state], state.value, now_sec)
