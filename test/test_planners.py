@@ -240,6 +240,13 @@ def test_projected_actions_keep_bounds_and_rate_limit(sequence, previous, change
     assert bool((kept.abs() <= 1).all())
     steps = torch.cat((previous[None], kept)).diff(dim=0).abs()
     assert bool((steps <= change + 1e-5).all())
+    # As it is defined, over every pair of steps.
+    low, high = limits.reach(previous, len(sequence))
+    flat = actions.reshape(-1, 2).clamp(low, high)
+    times = torch.arange(len(sequence))
+    apart = change * (times[:, None] - times).abs()[:, :, None]
+    mean = ((flat + apart).amin(dim=1) + (flat - apart).amax(dim=1)) / 2
+    torch.testing.assert_close(kept, mean.clamp(low, high), atol=1e-5, rtol=0)
 
 
 @settings(deadline=None, max_examples=50)

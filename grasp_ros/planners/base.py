@@ -101,11 +101,19 @@ class ActionLimits:
             return torch.clamp(actions, self.low, self.high)
         low, high = self.reach(previous_action, actions.shape[1] * actions.shape[2])
         flat = torch.clamp(actions.flatten(1, 2), low, high)
+        if flat.shape[1] == 1:  # as in feedback: there are no neighbours
+            return flat.reshape(actions.shape)
         steps = torch.arange(flat.shape[1], device=flat.device, dtype=flat.dtype)
-        apart = (steps[:, None] - steps[None, :]).abs()[:, :, None] * self.max_change
-        lower = (flat[:, None] + apart).amin(dim=2)
-        upper = (flat[:, None] - apart).amax(dim=2)
+        slope = steps[:, None] * self.max_change
+        lower, upper = _smallest(flat, slope), -_smallest(-flat, slope)
         return torch.clamp((lower + upper) / 2, low, high).reshape(actions.shape)
+
+
+def _smallest(values: Tensor, slope: Tensor) -> Tensor:
+    """``min_s(a_s + d|t-s|)`` of ``[N, S, A]``, in one pass each way; ``slope`` is d t."""
+    before = torch.cummin(values - slope, dim=1).values + slope
+    after = torch.cummin((values + slope).flip(1), dim=1).values.flip(1) - slope
+    return torch.minimum(before, after)
 
 
 @dataclass(frozen=True)
