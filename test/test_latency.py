@@ -210,6 +210,9 @@ def test_the_lead_follows_what_is_measured_but_not_every_flicker():
         return timeline.lead
 
     assert lead(0.02) == 0.0  # a fifth of a step
+    assert lead(0.02, 3.0) == 0.0  # nor does a stall that comes first
+    timeline = Timeline(PERIOD_SEC)
+    timeline.take_up(10.0, now_sec=10.01)
     assert lead(0.02, 0.01, 0.01, 0.01) == 0.25
     assert lead(0.035) == 0.25
     assert lead(0.02, 3.0) == 0.25  # one stall says nothing of the next tick
@@ -243,6 +246,48 @@ def test_a_plan_that_is_prepared_is_worth_half_a_step_of_lead():
             timeline.take_up(10.0, now_sec=10.0)
             timeline.expect(10.0 + age_steps * PERIOD_SEC, delay_sec=0.0, prepared=prepared)
             assert (timeline.lead == 0.0) == (age_steps <= kept)
+
+
+def test_a_plan_that_waits_for_the_end_of_its_block_is_worth_as_much():
+    plant, ages = Cart(0.0), [0.0, 0.4, 0.0, 0.4]  # of the frames, in periods
+    controller = make_controller(CartModel(cart_card(4)), schedule='ahead')
+    controller._clock = lambda: 0.0
+    record = []
+    for number in range(20):
+        now_sec = plant.now_sec + ages[number % 4] * PERIOD_SEC
+        tick = controller.step(plant.frame(), now_sec=now_sec)
+        controller.prepare()
+        plant.step(tick.action)
+        record.append(tick)
+    assert [tick.status is TickStatus.SOLVED for tick in record] == 5 * [True, False, False, False]
+    assert {tick.latency_sec for tick in record} == {0.0}
+    assert [tick.iterations > 0 for tick in record[::4]] == [True] * 5
+
+
+def test_what_feedback_prepares_is_within_the_time_for_the_preparation():
+    now_sec, left = [0.0], []
+
+    class Slow(CartModel):
+        def predict(self, context, actions):
+            now_sec[0] += 0.01
+            return super().predict(context, actions)
+
+    controller, plant = make_controller(Slow(cart_card(1)), schedule='ahead'), Cart()
+    controller._clock = lambda: now_sec[0]
+    solve = controller.planner.solve
+
+    def watched(problem, warm_start, deadline):
+        left.append(deadline.left_sec)
+        return solve(problem, warm_start, deadline)
+
+    for _ in range(3):
+        tick = controller.step(plant.frame(), now_sec=plant.now_sec, timing=Timing(0.0))
+        controller.planner.solve = watched
+        controller.prepare(budget_sec=1.0)
+        controller.planner.solve = solve
+        plant.step(tick.action)
+    # The step that is foreseen takes one prediction, and another what the feedback needs.
+    assert left == pytest.approx([0.99, 0.98, 0.98])
 
 
 def test_a_run_with_real_durations_is_replayed_bit_by_bit():

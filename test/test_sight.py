@@ -17,6 +17,7 @@ from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.control.timeline import Timing
 from grasp_ros.control.warm_start import Drop, shift
 from grasp_ros.errors import NotFiniteError, SolveError
+from grasp_ros.planners import registry
 from grasp_ros.planners.base import Branches, Plan
 
 AT_ONCE = Timing(0.0)
@@ -236,7 +237,7 @@ class Failing:
 
 
 def with_failing(**config):
-    controller = watched(schedule='after_frame', **config)
+    controller = watched(**{'schedule': 'after_frame', **config})
     controller.planner = Failing(controller.planner)
     return controller, controller.planner, Cart()
 
@@ -302,6 +303,53 @@ def test_failures_in_a_row_end_plan_and_warm_start_and_one_in_between_starts_the
     assert not record[-1].action.any()
     planner.error = None
     assert drive(controller, plant, 1)[0].shift_steps == COLD
+
+
+def test_in_schedule_ahead_a_planner_that_always_fails_is_given_up_as_well():
+    controller, planner, plant = with_failing(
+        schedule='ahead', drop_failures=3, deadline_sec=10.0
+    )
+    drive(controller, plant, 3)
+    planner.error = SolveError('no way was found')
+    record = drive(controller, plant, 8)
+    # Every other tick goes on with the plan that is there; that is no solve that has succeeded.
+    assert dropped(record) == [Drop.FAILURES]
+    assert record[-1].status is TickStatus.SOLVER_FAILED and not record[-1].action.any()
+
+
+def test_a_plan_of_one_step_leaves_nothing_and_that_is_no_loss():
+    for block in (1, 3):
+        controller, plant = make_controller(CartModel(cart_card(block))), Cart()
+        controller.planner = registry.make('grasp', controller.model, horizon=1, samples=0)
+        assert dropped(drive(controller, plant, 9)) == []
+
+
+def test_a_plan_that_is_at_its_end_is_no_solver_that_failed():
+    controller, plant = watched(image_timeout_sec=10.0), Cart()
+    drive(controller, plant, 2)
+    frame = plant.frame()
+    ticks = [
+        controller.step(frame, now_sec=plant.now_sec + 0.1 * n, timing=AT_ONCE) for n in range(12)
+    ]
+    assert statuses(ticks)[1:] == 7 * [TickStatus.PREVIOUS_PLAN] + 4 * [TickStatus.STALE_IMAGE]
+    assert not ticks[-1].action.any() and 'no new frame' in ticks[-1].detail
+
+
+def test_a_picture_that_nothing_can_be_made_of_does_not_spoil_those_that_follow():
+    class Blinded(CartModel):
+        def encode(self, observation):
+            latent = super().encode(observation)
+            spoilt = (observation.images[tiny_world.CAMERA] == 77).all(dim=-1).flatten(1).any()
+            return latent * torch.nan if spoilt else latent
+
+    controller, plant = make_controller(Blinded(cart_card(frames=2))), Cart()
+    record = drive(controller, plant, 3)
+    covered = np.full((2, 4, 3), 77, np.uint8)
+    see = lambda frame: replace(frame, images={tiny_world.CAMERA: covered})  # noqa: E731
+    record += drive(controller, plant, 1, see=see) + drive(controller, plant, 2)
+    expected = [TickStatus.SOLVED] * 6
+    expected[3] = TickStatus.PREVIOUS_PLAN
+    assert statuses(record) == expected
 
 
 def test_frames_that_are_lost_for_longer_than_the_plan_end_the_warm_start():

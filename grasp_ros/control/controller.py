@@ -92,6 +92,7 @@ class Controller:
         if min(card.observer_gain) < 1:
             self._observer_gain = torch.tensor(card.observer_gain, device=model.device)
         self._clock = clock
+        self._linearise_sec = 0.0  # what it took the last time
         self._goal: Tensor | None = None
         self._ticks = 0
         self._course = Course(card.action_block)
@@ -236,7 +237,9 @@ class Controller:
             self.model, problem, course.plan.actions[0], awaits_frame=corrects
         )
         warm_start, shift_steps = self._warm_start(step)
-        expires_sec = None if budget_sec is None else started_sec + budget_sec
+        expires_sec = None
+        if budget_sec is not None:  # what the feedback prepares has to fit in as well
+            expires_sec = started_sec + budget_sec - corrects * self._linearise_sec
         deadline = Deadline(
             expires_sec, clock=self._clock, is_wanted=is_wanted, replayed=effort
         )
@@ -244,12 +247,17 @@ class Controller:
             plan = self.planner.solve(problem, warm_start, deadline)
         except SolveError:
             return  # the solve after the frame reports it, if it fails as well
+        feedback = None
+        if corrects:
+            solved_sec = self._clock()
+            feedback = Feedback.prepare(self.model, plan, problem)
+            self._linearise_sec = self._clock() - solved_sec
         self._prepared = Preparation(
             step=step,
             problem=problem,
             planner=self.planner,
             plan=plan,
-            feedback=Feedback.prepare(self.model, plan, problem) if corrects else None,
+            feedback=feedback,
             shift_steps=shift_steps,
             duration_sec=self._clock() - started_sec,
         )
@@ -286,10 +294,10 @@ class Controller:
         if rejected:
             if self._timeline.frame_age_sec(now_sec) > self.config.image_timeout_sec:
                 return replace(self._safe(TickStatus.STALE_IMAGE), detail=rejected)
-            return self._go_on(rejected)
+            return self._go_on(rejected, at_end=TickStatus.STALE_IMAGE)
         if latent is None:
             if self._course.plan is not None:
-                return self._go_on('no new frame')
+                return self._go_on('no new frame', at_end=TickStatus.STALE_IMAGE)
             # A goal that came after the frame: what was seen then is enough to plan from.
             latent = self._history.context(self._timeline.step)[-1]
         self._goal_distance = float(self.model.cost(latent.unsqueeze(0), self._goal))
@@ -321,8 +329,14 @@ class Controller:
         elif timing is not None:
             self._timeline.assume(timing.latency_sec)
         else:
-            prepared = self._prepared is not None and self._prepared.step == self._timeline.begins
-            self._timeline.expect(
+            timeline, waiting = self._timeline, self._prepared
+            due = self._course.step + self.model.card.action_block  # for the next plan
+            prepared = (
+                waiting is not None
+                and waiting.step == due + timeline.lead
+                and timeline.step <= due
+            )
+            timeline.expect(
                 now_sec, delay_sec=self.config.actuator_delay_sec, prepared=prepared
             )
 
@@ -340,10 +354,14 @@ class Controller:
         """
         step = self._timeline.step_of(frame.stamp_sec)
         observation = self._history.observe(step, frame, self.model.device)
-        with torch.no_grad():
-            latent = self.model.encode(observation)[0]
-        if not math.isfinite(latent.sum()):  # one number, on the way from frame to command
-            raise ObservationError('the latent of the frame is not finite')
+        try:
+            with torch.no_grad():
+                latent = self.model.encode(observation)[0]
+            if not math.isfinite(latent.sum()):  # one number, on the way from frame to command
+                raise ObservationError('the latent of the frame is not finite')
+        except Exception:
+            self._history.forget_newest()  # or those of its next frames would be made of it too
+            raise
         self._timeline.take_up(frame.stamp_sec, now_sec=now_sec)
         foreseen = self._course.foresight and self._course.foresight.at(step)
         innovation = self._sight.look(
@@ -400,7 +418,7 @@ class Controller:
             )  # fmt: skip
         except SolveError:
             return None  # the solve reports it, if it fails as well
-        return self._send(plan, ahead, shift_steps)
+        return self._send(plan, ahead, shift_steps, is_solved=False)
 
     def _solve(self, started_sec: float, effort: Effort | None) -> Tick:
         warm_start, shift_steps = self._warm_start(self._timeline.begins)
@@ -418,10 +436,16 @@ class Controller:
         return self._send(plan, ahead, shift_steps)
 
     def _send(
-        self, plan: Plan, ahead: Ahead, shift_steps: int, *, prepare_sec: float = 0.0
+        self,
+        plan: Plan,
+        ahead: Ahead,
+        shift_steps: int,
+        *,
+        prepare_sec: float = 0.0,
+        is_solved: bool = True,
     ) -> Tick:
         """Put a plan in force from the moment on at which its first action takes effect."""
-        self._course.take(plan, ahead, self._timeline)
+        self._course.take(plan, ahead, self._timeline, is_solved=is_solved)
         self._sent_by = self.planner
         return Tick(
             action=plan.actions[0, 0].double().cpu().numpy(),
@@ -463,11 +487,15 @@ class Controller:
         )
         return found or (None, COLD)
 
-    def _go_on(self, detail: str) -> Tick:
-        """Send the plan's command for the present step, or the safe one when it has none."""
+    def _go_on(self, detail: str, at_end: TickStatus = TickStatus.SOLVER_FAILED) -> Tick:
+        """Send the plan's command for the present step, or the safe one when it has none.
+
+        :param detail: why there is no other plan
+        :param at_end: the status where there is none left
+        """
         command = self._course.command_at(self._timeline.begins)
         if command is None:
-            return replace(self._safe(TickStatus.SOLVER_FAILED), detail=detail)
+            return replace(self._safe(at_end), detail=detail)
         action, offset = command
         return Tick(
             action=action,

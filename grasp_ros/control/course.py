@@ -36,12 +36,18 @@ class Course:
         self._starts_next: Plan | None = None
         self._failures = 0
 
-    def take(self, plan: Plan, ahead: Ahead, timeline: Timeline) -> None:
-        """Put a plan in force from the moment on at which this tick's command takes effect."""
+    def take(
+        self, plan: Plan, ahead: Ahead, timeline: Timeline, *, is_solved: bool = True
+    ) -> None:
+        """Put a plan in force from the moment on at which this tick's command takes effect.
+
+        :param is_solved: whether a solve has given it; one that is kept says nothing of solves
+        """
         self.plan = self._starts_next = plan
         self.step, self.begins = timeline.step, timeline.begins
         self.ahead, self.foresight = ahead, Foresight(ahead, plan.rollout, self._block)
-        self._failures = 0
+        if is_solved:
+            self._failures = 0
 
     def command_at(self, step: float) -> tuple[np.ndarray, int] | None:
         """The command for a control step, ``[A]``, and which of the plan's it is; None beyond."""
@@ -65,7 +71,8 @@ class Course:
             self._starts_next, elapsed_steps=elapsed, horizon=horizon, goal=goal, mode=mode
         )
         if moved is None:
-            self._drop_warm_start(Drop.EXPIRED)
+            if elapsed > self._block:  # a plan of one model step never leaves anything
+                self._drop_warm_start(Drop.EXPIRED)
             return None
         return moved, elapsed
 

@@ -89,6 +89,10 @@ class History:
             raise ObservationError(f'frames do not fit together: {error}') from error
         return observation
 
+    def forget_newest(self) -> None:
+        """Forget the newest frame: nothing can be made of it."""
+        self._frames.pop()
+
     def context(self, step: int) -> Tensor:
         """The predictor's context at a control step, ``[H, *latent]``, oldest first."""
         block = self._card.action_block

@@ -58,7 +58,8 @@ class Timeline:
         self._stamp_sec: float | None = None
         self._rest = 0.0  # steps that lie between the newest frame and its whole one
         self._taken_up_sec = 0.0
-        self._durations: deque[float] = deque(maxlen=_REMEMBERED)
+        # With one that took none, so that a stall that comes first is not believed either.
+        self._durations = deque([0.0], maxlen=_REMEMBERED)
 
     @property
     def begins(self) -> float:
@@ -113,7 +114,7 @@ class Timeline:
         :param delay_sec: of the robot's drive
         :param prepared: whether a plan that begins after the present lead waits for this tick
         """
-        duration_sec = statistics.median(self._durations) if self._durations else 0.0
+        duration_sec = statistics.median_low(self._durations)
         steps = self._steps_until(now_sec + duration_sec + delay_sec)
         if abs(steps - self.lead) > (2 if prepared else 1) / PARTS:
             self.lead = _in_parts(steps)
