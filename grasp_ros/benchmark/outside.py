@@ -82,7 +82,7 @@ class PytorchMppi(Searcher):
         """
         config, model, limits = self.config, self.model, problem.limits
         block, size, shape = model.card.action_block, len(limits.low), problem.goal.shape
-        still = problem.safe_action.expand(config.horizon, block, size)
+        still = problem.still(config.horizon, block)
         first = still if warm_start is None else warm_start.actions
 
         def dynamics(state: Tensor, action: Tensor) -> Tensor:

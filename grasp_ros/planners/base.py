@@ -140,6 +140,10 @@ class Problem:
     tick: int = 0
     awaits_frame: bool = False
 
+    def still(self, horizon: int, block: int) -> Tensor:
+        """Standing still all along, ``[T, k, A]``."""
+        return self.safe_action.expand(horizon, block, -1)
+
 
 @dataclass(frozen=True)
 class WarmStart:

@@ -16,7 +16,6 @@ import torch
 from grasp_ros.errors import ConfigError
 from grasp_ros.planners import search
 from grasp_ros.planners.base import Deadline, Plan, Problem, WarmStart, require
-from grasp_ros.planners.sampling import correlated_noise
 from grasp_ros.planners.solver import Searcher
 
 
@@ -76,19 +75,15 @@ class Cem(Searcher):
         """
         config, model, limits = self.config, self.model, problem.limits
         random = self._random(problem)
-        still = search.still_actions(
-            problem, horizon=config.horizon, block=model.card.action_block
+        mean, fixed = search.first_mean(
+            problem, warm_start, horizon=config.horizon, block=model.card.action_block
         )
-        mean = still if warm_start is None else warm_start.actions
-        fixed = search.fixed_candidates(problem, warm_start, still)
-        drawn = 1 + len(fixed)
         deviation = (config.noise_scale * limits.half_range).expand_as(mean)
         best = search.BestSoFar()
         for _ in self._pace.iterations(config.iterations, deadline):
-            samples = mean.expand(config.samples, *mean.shape).clone()
-            samples[1:drawn] = fixed
-            samples[drawn:] += deviation * correlated_noise(samples[drawn:], random)
-            samples = limits.project(samples, problem.previous_action)
+            samples = search.population(
+                problem, mean, fixed, deviation, random, count=config.samples
+            )
             costs = search.sample_costs(model, problem, samples, config.running_weight)
             elites = search.best_of(samples, costs, config.elites)
             if config.return_best:

@@ -101,11 +101,9 @@ class Icem(Searcher):
         """
         config, model, limits = self.config, self.model, problem.limits
         random = self._random(problem)
-        still = search.still_actions(
-            problem, horizon=config.horizon, block=model.card.action_block
+        mean, kept = search.first_mean(
+            problem, warm_start, horizon=config.horizon, block=model.card.action_block
         )
-        mean = still if warm_start is None else warm_start.actions
-        kept = search.fixed_candidates(problem, warm_start, still)
         deviation = (config.noise_scale * limits.half_range).expand_as(mean)
         best = search.BestSoFar()
         for iteration in self._pace.iterations(config.iterations, deadline):

@@ -151,8 +151,7 @@ def best_plan(
     :raises NotFiniteError: when no candidate has a finite cost
     """
     restarts, horizon, block = actions.shape[:3]
-    still = problem.safe_action.expand(1, horizon, block, -1)
-    others, sources = [still], ['safe_action']
+    others, sources = [problem.still(horizon, block).unsqueeze(0)], ['safe_action']
     if warm_start is not None:
         others.append(warm_start.incumbent.unsqueeze(0))
         sources.append('incumbent')

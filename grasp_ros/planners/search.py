@@ -12,6 +12,7 @@ from torch import Tensor
 from grasp_ros.errors import NotFiniteError
 from grasp_ros.planners.base import Plan, Problem, WarmStart
 from grasp_ros.planners.rollout import best_plan, plan_cost, ranked, rollout
+from grasp_ros.planners.sampling import correlated_noise
 from grasp_ros.world_models.base import WorldModel
 
 
@@ -33,22 +34,45 @@ class BestSoFar:
             self.cost, self.actions = lowest, [actions[index].clone()]
 
 
-def still_actions(problem: Problem, *, horizon: int, block: int) -> Tensor:
-    """Standing still, ``[T, k, A]``."""
-    return problem.safe_action.expand(horizon, block, -1)
+def first_mean(
+    problem: Problem, warm_start: WarmStart | None, *, horizon: int, block: int
+) -> tuple[Tensor, Tensor]:
+    """What samples are first drawn around, and what every population holds beside its samples.
 
+    Those are standing still, and the shifted plan. The latter is left out where it is the mean
+    anyway: twice among a few elites it would hold the mean where it is.
 
-def fixed_candidates(problem: Problem, warm_start: WarmStart | None, still: Tensor) -> Tensor:
-    """What every population holds beside its samples: standing still, and the shifted plan.
-
-    The shifted plan is left out where it is the mean that samples are drawn around anyway: twice
-    among a few elites it would hold the mean where it is.
-
-    :return: ``[1 or 2, T, k, A]``
+    :return: ``[T, k, A]`` and ``[1 or 2, T, k, A]``
     """
-    if warm_start is None or torch.equal(warm_start.incumbent, warm_start.actions):
-        return still.unsqueeze(0)
-    return torch.stack((still, warm_start.incumbent))
+    still = problem.still(horizon, block)
+    if warm_start is None:
+        return still, still.unsqueeze(0)
+    if torch.equal(warm_start.incumbent, warm_start.actions):
+        return warm_start.actions, still.unsqueeze(0)
+    return warm_start.actions, torch.stack((still, warm_start.incumbent))
+
+
+def population(
+    problem: Problem,
+    mean: Tensor,
+    fixed: Tensor,
+    deviation: Tensor,
+    random: torch.Generator,
+    *,
+    count: int,
+) -> Tensor:
+    """The mean, the fixed candidates, and samples around the mean, correlated over time.
+
+    :param mean: ``[T, k, A]``
+    :param fixed: ``[F, T, k, A]``
+    :param deviation: standard deviation, ``[A]`` or as the mean
+    :return: ``[count, T, k, A]``, within the limits
+    """
+    drawn = 1 + len(fixed)
+    samples = mean.expand(count, *mean.shape).clone()
+    samples[1:drawn] = fixed
+    samples[drawn:] += deviation * correlated_noise(samples[drawn:], random)
+    return problem.limits.project(samples, problem.previous_action)
 
 
 def sample_costs(

@@ -75,7 +75,7 @@ def starts(
     :param running_weight: of the cost that ranks the samples
     :param line_noise: standard deviation of the noise on the line, in the latent's own unit
     """
-    still = problem.safe_action.expand(horizon, model.card.action_block, -1)
+    still = problem.still(horizon, model.card.action_block)
     first = still if warm_start is None else warm_start.actions
     actions = problem.limits.project(first.unsqueeze(0), problem.previous_action)
     if warm_start is None or warm_start.states is None:
@@ -142,7 +142,7 @@ def draw_samples(
     :param count: S
     :param spread: standard deviation of the first half, in units of half the action range
     """
-    still = problem.safe_action.expand(horizon, model.card.action_block, -1)
+    still = problem.still(horizon, model.card.action_block)
     plan = still if warm_start is None else warm_start.incumbent
     wide = count - count // 2
     centres = torch.cat((plan.expand(count - wide, *plan.shape), still.expand(wide, *still.shape)))
