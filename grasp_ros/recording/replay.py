@@ -29,11 +29,13 @@ from grasp_ros.errors import ConfigError, GraspError
 from grasp_ros.node import compressed_images, images, parameters, settings, tables
 from grasp_ros.node.passage import Passage
 from grasp_ros.planners import registry
-from grasp_ros.recording.bag import IMAGES, Bag, RecordingError
+from grasp_ros.recording.bag import IMAGES, Bag, Recorded, RecordingError
 from grasp_ros.recording.run import Command, RecordedTick, Run, read_run
 from grasp_ros.world_models.base import ModelCard
 
 NODE = 'mpc_node'
+# A tick is heard of after its frame, unless the recorder's threads or the network reorder them.
+_EARLIER_NS, _LATER_NS = 2_000_000_000, 500_000_000
 _SAME_STATUS = {'GOAL_REACHED': 'NO_GOAL'}  # the node's own name for it
 
 
@@ -54,7 +56,10 @@ class ReplayedTick:
 
 
 class _Frames:
-    """The frames of a bag one after the other; only the newest is kept.
+    """The frames of a bag one after the other, those that were heard about the time of a tick.
+
+    Found by their stamps, whatever the order of these: a clock that was set, or one picture with
+    the stamp of another year, costs what it cost then.
 
     :param bag: that holds them
     :param topic: of the camera
@@ -66,29 +71,34 @@ class _Frames:
         self._to_rgb = images.to_rgb if kind == IMAGES[0] else compressed_images.to_rgb
         self._messages = bag.messages([topic])
         self._name, self._spec = next(iter(card.cameras.items()))
-        self._newest: Any = None
+        self._next = next(self._messages, None)
+        self._near: deque[Recorded] = deque()
         self._frame: Frame | None = None
+        self._frame_ns: int | None = None
 
-    def at(self, stamp_ns: int | None) -> tuple[Frame | None, bool]:
-        """The frame of a stamp, not older than the last that was asked for.
+    def of(self, tick: RecordedTick) -> tuple[Frame | None, bool]:
+        """The frame of a tick, which comes no earlier than the last that was asked for.
 
         :return: the frame, or where it is missing the last one; and whether it is there
         """
-        if stamp_ns is None:
+        if tick.image_ns is None:
             return None, True
-        while self._newest is None or _stamp_ns(self._newest) < stamp_ns:
-            recorded = next(self._messages, None)
-            if recorded is None:
-                return self._frame, False
-            self._newest = recorded.message
-        if _stamp_ns(self._newest) != stamp_ns:
-            return self._frame, False
-        stamp_sec = images.stamp_sec(self._newest.header.stamp)
-        if self._frame is None or self._frame.stamp_sec != stamp_sec:
-            size = {'height': self._spec.height, 'width': self._spec.width}
-            picture = self._to_rgb(self._newest, **size)
-            self._frame = Frame({self._name: picture}, stamp_sec)
-        return self._frame, True
+        if tick.image_ns == self._frame_ns:
+            return self._frame, True
+        while self._next is not None and self._next.stamp_ns <= tick.heard_ns + _LATER_NS:
+            self._near.append(self._next)
+            self._next = next(self._messages, None)
+        while self._near and self._near[0].stamp_ns < tick.heard_ns - _EARLIER_NS:
+            self._near.popleft()
+        for recorded in self._near:
+            if _stamp_ns(recorded.message) == tick.image_ns:
+                size = {'height': self._spec.height, 'width': self._spec.width}
+                picture = self._to_rgb(recorded.message, **size)
+                stamp_sec = images.stamp_sec(recorded.message.header.stamp)
+                self._frame = Frame({self._name: picture}, stamp_sec)
+                self._frame_ns = tick.image_ns
+                return self._frame, True
+        return self._frame, False
 
 
 def replay(
@@ -123,7 +133,7 @@ def replay(
     passage = Passage(clock=lambda: now_sec[0])
     goal_id, result = 0, []
     for recorded in run.ticks:
-        frame, has_frame = frames.at(recorded.image_ns)
+        frame, has_frame = frames.of(recorded)
         while gate and 1e-9 * gate[0][0] <= recorded.now_sec:
             now_sec[0] = 1e-9 * gate[0][0]
             passage.hear(gate.popleft()[1])
