@@ -236,7 +236,7 @@ def test_a_frame_that_is_not_in_the_bag_is_counted_and_the_run_goes_on(tmp_path,
 def test_a_picture_with_an_odd_stamp_does_not_hide_those_after_it(tmp_path, run, values):
     at = [n for n, message in enumerate(run[0]) if message[0] == '/image_raw'][20]
     _, heard_ns, picture = run[0][at]
-    odd = dataclasses.replace(picture, header=bags.header(10**18))
+    odd = dataclasses.replace(picture, header=bags.header(2 * 10**18))
     messages = [*run[0][:at], ('/image_raw', heard_ns, odd), *run[0][at:]]
     compared = compare(replayed(write(tmp_path / 'bag', (messages,)), values)[1])
     assert (compared.missing_frames, compared.same) == (0, TICKS)
