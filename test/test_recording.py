@@ -384,6 +384,17 @@ def test_definitions_in_a_bag_are_not_used(tmp_path):
     assert 'holds another version of geometry_msgs/msg/TwistStamped' in result.output
 
 
+def test_a_file_without_metadata_is_held_against_its_own_definitions(tmp_path):
+    bag = record(tmp_path / 'bag')
+    file, to = bag / 'bag.mcap', ('--period', 0.1, '--action', 'linear.x')
+    assert convert(file, '--out', tmp_path / 'data', *to).exit_code == 0
+    # Two fields in another order, as in another version of a message.
+    file.write_bytes(file.read_bytes().replace(b'Vector3 linear\ngeometry_msgs/Vector3 angular',
+                                               b'Vector3 angular\ngeometry_msgs/Vector3 linear'))
+    result = convert(file, '--out', tmp_path / 'other', *to)
+    assert 'holds another version of geometry_msgs/msg/TwistStamped' in result.output
+
+
 def test_a_data_set_is_not_written_over_and_a_damaged_one_is_refused(tmp_path):
     bag = record(tmp_path / 'bag')
     data, _ = converted(bag, tmp_path / 'data')

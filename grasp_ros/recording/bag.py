@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
+from rosbags.typesys import get_types_from_msg
+from rosbags.typesys.store import Typestore
 
 from grasp_ros.errors import GraspError
 from grasp_ros.node.bag_types import typestore
@@ -71,7 +74,8 @@ class Bag:
                 f'{self.path}: {name} is a {kind}, and one of {", ".join(kinds)} is needed'
             )
         ours = typestore().hash_rihs01(kind)
-        if any(c.digest not in ('', ours) for c in self._reader.connections if c.topic == name):
+        hashes = {_type_hash(c) for c in self._reader.connections if c.topic == name}
+        if hashes - {'', ours}:
             raise RecordingError(
                 f'{self.path}: {name} holds another version of {kind}: read it with the version '
                 'of grasp_ros, or of ROS 2, that it was recorded with'
@@ -116,6 +120,24 @@ class Bag:
             raise RecordingError(f'{self.path} is no bag that can be read: {_reason(error)}'
                                  ) from error
         return reader
+
+
+def _type_hash(connection: Connection) -> str:
+    """That of the type that was recorded, empty where the bag does not tell.
+
+    The hash stands in ``metadata.yaml``; a file alone has the definition, which is parsed for it
+    but not made code of.
+    """
+    definition, kind = connection.msgdef, connection.msgtype
+    is_text = definition.format is MessageDefinitionFormat.MSG and definition.data
+    if connection.digest or not is_text:
+        return connection.digest
+    try:
+        store = Typestore()
+        store.fielddefs |= get_types_from_msg(definition.data, kind)
+        return store.hash_rihs01(kind)
+    except Exception as error:  # of the grammar, whatever they are
+        return f'none, for its definition cannot be read: {_reason(error)}'
 
 
 def absolute(topic: str) -> str:
