@@ -23,9 +23,10 @@ COMMANDS = {
         'grasp_ros.training.calibrate:command',
         "Write limits on what is unforeseen into a model's card.",
     ),
-    'call': ('grasp_ros.node.call:command', 'Turn something on or off by its service.'),
+    'call': ('grasp_ros.node.call:command', 'Call a service, without ROS tools.'),
     'demo': ('grasp_ros.node.demo:command', 'Drive to goals in the embedded world, over ROS 2.'),
     'doctor': ('grasp_ros.node.doctor:command', 'Tell what is installed and what does not work.'),
+    'drive': ('grasp_ros.node.drive:command', 'Drive to a saved goal, without ROS tools.'),
     'evaluate': ('grasp_ros.training.evaluate:command', 'Measure a planner, without ROS.'),
     'faults': ('grasp_ros.reliability.command:command', 'Do to the nodes all that can go wrong.'),
     'import-model': (
@@ -45,6 +46,10 @@ COMMANDS = {
     ),
     'replay': (
         'grasp_ros.recording.replay:command', 'Drive the controller again from a recorded run.',
+    ),
+    'set': (
+        'grasp_ros.node.set_parameter:command',
+        'Set a parameter of a running node, without ROS tools.',
     ),
     'soak': (
         'grasp_ros.reliability.soak:command', 'Drive for a long time under load and faults.',

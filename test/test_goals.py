@@ -4,6 +4,9 @@
 
 import math
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +24,7 @@ from grasp_ros.reliability.rig import Result, Rig, open_client, speed
 pytestmark = pytest.mark.processes
 
 LEFT, RIGHT = (0.25, 0.3), (0.75, 0.3)
+GRASP_ROS = str(Path(sys.executable).with_name('grasp-ros'))
 NEAR = 0.05  # of the world's width
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
@@ -180,6 +184,55 @@ def test_what_is_seen_is_saved_and_driven_to_by_its_name(robot):
     robot.place(*LEFT)
     assert robot.save('by the door', overwrite=True).success
     assert path.read_bytes() != before
+
+
+def grasp_ros(*words):
+    """Exit code and output of a command."""
+    done = subprocess.run([GRASP_ROS, *words], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_where_there_is_no_ros2_the_same_is_done_by_commands(robot):
+    def at(place):
+        return f'{{x: {place[0]}, y: {place[1]}}}'
+
+    assert grasp_ros('call', '/goals/reset_robot', at(RIGHT)) == (0, 'done\n')
+    robot.wait_until_near(RIGHT)
+    saved = robot.folder / 'saved' / 'by command.png'
+    assert grasp_ros('call', '/goals/save_goal', '{name: by command}') == (0, f'{saved}\n')
+    code, output = grasp_ros('call', '/goals/save_goal', '{name: by command}')
+    assert code == 1 and 'overwrite' in output
+    code, output = grasp_ros('call', '/goals/reset_robot', '{x: a}')
+    assert code == 1 and 'x of grasp_ros/srv/ResetRobot must be a double' in output, output
+    robot.place(*LEFT)
+    code, output = grasp_ros('drive', 'by command', '--namespace', 'goals')
+    assert code == 0 and 'tolerance' in output, output
+    robot.wait_until_near(RIGHT)
+
+
+def test_a_parameter_is_set_by_a_command_or_refused_with_the_reason(robot):
+    before = robot.get_parameter('planner.horizon')
+    try:
+        assert grasp_ros('set', '/goals/mpc_node', 'planner.horizon', '20')[0] == 0
+        assert robot.get_parameter('planner.horizon') == 20
+        code, output = grasp_ros('set', '/goals/mpc_node', 'planner.horizon', '-3')
+        assert code == 1 and 'horizon' in output
+        assert robot.get_parameter('planner.horizon') == 20
+    finally:
+        assert robot.set_parameters(planner__horizon=before) == ['']
+
+
+def test_an_interrupt_of_the_command_cancels_its_goal(slow):
+    slow.save('far')
+    slow.place(*RIGHT)
+    command = [GRASP_ROS, 'drive', 'far', '--namespace', 'goals']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        slow.drives()
+        assert 'distance' in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1 and 'cancelled' in output
+    slow.wait_for_status(SolverStatistics.NO_GOAL)
 
 
 def test_an_old_picture_is_not_saved(robot):
