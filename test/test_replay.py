@@ -13,6 +13,8 @@ from PIL import Image
 
 pytest.importorskip('rosbags', reason='no bags: pip install .[bag]')
 import bags
+import tiny_world
+from cart_world import CartModel, cart_card, make_controller
 
 from grasp_ros.control.history import Frame
 from grasp_ros.control.tick import COLD, TickStatus
@@ -263,7 +265,9 @@ def test_a_second_activation_ends_the_run(tmp_path, run, values):
     assert compare(replayed(bag, values)[1]).same == TICKS
 
 
-def test_what_cannot_be_replayed_is_refused_with_the_reason(tmp_path, run, values):
+def test_what_cannot_be_replayed_is_refused_with_the_reason(
+    tmp_path, run, values, bag, monkeypatch
+):
     empty = write(tmp_path / 'a', run, without=['/solver_statistics', '/action'])
     with pytest.raises(RecordingError, match='record /solver_statistics, or at least /action'):
         replayed(empty, values)
@@ -272,6 +276,15 @@ def test_what_cannot_be_replayed_is_refused_with_the_reason(tmp_path, run, value
         replayed(blind, values)
     with pytest.raises(RecordingError, match='holds no topic /robot1/image_raw'):
         replayed(blind, values, namespace='/robot1')
+    card = tiny_world.CARD
+    assert card.proprioception
+    monkeypatch.setattr(
+        settings, 'build_controller',
+        lambda values, clock: make_controller(CartModel(cart_card(
+            proprioception=card.proprioception))),
+    )
+    with pytest.raises(ConfigError, match='cart senses more than one camera'):
+        replayed(bag, values)
 
 
 @pytest.mark.parametrize(

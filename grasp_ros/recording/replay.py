@@ -122,10 +122,12 @@ def replay(
     compressed = values['image_transport'] == 'compressed'
     topic = image_topic or f'{namespace}/image_raw{"/compressed" if compressed else ""}'
     bag.require(topic, IMAGES)
-    run = read_run(bag, namespace=namespace, image_topic=topic)
     # A clock that stands: what the clock decided is in the record.
     controller = settings.build_controller(values, clock=lambda: 0.0)
     card = controller.model.card
+    if not card.senses_one_picture:
+        raise ConfigError(f'{card.name} senses more than one camera: such runs are not replayed')
+    run = read_run(bag, namespace=namespace, image_topic=topic)
     layout = settings.twist_layout(values, card)
     frames = _Frames(bag, topic, card)
     wanted_goals = _Goals(run, goals, card)
@@ -378,9 +380,9 @@ def command(bag: Path, params: Path | None, goals: tuple[Path, ...], namespace: 
             image_topic: str) -> None:
     """Drive the controller again from the run in BAG, and compare with what was recorded.
 
-    Record `image_raw`, `solver_statistics`, `action` and `gate_status`, from before the first goal
-    on. The digest is that of all commands: two replays with the same one are equal to the last
-    bit.
+    For models that see one camera and nothing else. Record `image_raw`, `solver_statistics`,
+    `action` and `gate_status`, from before the first goal on. The digest is that of all commands:
+    two replays with the same one are equal to the last bit.
     """
     try:
         pictures = [_picture(file) for file in goals]

@@ -36,7 +36,7 @@ BAD_PNG = {
 )  # fmt: skip
 def broken_jpeg(robot: Robot) -> Reaction:
     robot.change('sim_node', sim__compressed_format='jpeg')
-    # The shipped model does not foresee what JPEG does to its pictures; here it shall drive on.
+    # This is about what is refused; the robot shall drive on whatever the model makes of the rest.
     robot.change(control__unforeseen_frames=0)
     return counted(robot, BAD_JPEG)
 
