@@ -284,6 +284,7 @@ def test_the_command_writes_a_folder_that_drives(upstream, tmp_path):
         ({'history': 4}, 'history 4 is more than the 3 frames'),
         ({'action_block': 2}, 'config takes 10 numbers'),
         ({'latent_shape': [191]}, r'encode gives .*\(1, 192\)'),
+        ({'cameras': {'top': {'height': 28, 'width': 56}}}, 'camera of 56x28 .* trained on 28x28'),
         ({'frames': 2}, 'one camera and one frame'),
         ({'architecture': {'action_mean': MEAN}}, "KeyError: 'action_std'"),
         ({'architecture': {'action_mean': MEAN, 'action_std': [0.0, 1.0]}}, 'action_std must be'),

@@ -54,7 +54,11 @@ def _try(model: LatentModel, count: int) -> None:
     following, pullback = model.predict_with_vjp(context, actions)
     _compare(card, 'predict_with_vjp', following, (count, *shape))
     _compare(card, 'its pullback', pullback(following), (count, *blocks))
-    _compare(card, 'rollout', model.rollout(context, actions), (count, 1, *shape))
+    longer = torch.cat((actions, actions[:, -1:]), dim=1)  # two steps: one that is fed back
+    _compare(card, 'rollout', model.rollout(context, longer), (count, 2, *shape))
+    way, pullback = model.rollout_with_vjp(context, longer)
+    _compare(card, 'rollout_with_vjp', way, (count, 2, *shape))
+    _compare(card, 'its pullback', pullback(way), tuple(longer.shape))
     _compare(card, 'cost', model.cost(latent, following), (count,))
     _compare(card, 'cost_gradient', model.cost_gradient(latent, following), (count, *shape))
     _compare(card, 'project', model.project(latent), (count, *shape))

@@ -69,6 +69,9 @@ class JepaWm(LatentModel):
             raise ValueError('proprioception as a token of its own that the network predicts is '
                              'not supported')
         self._has_pose = bool(world.use_proprio and is_pose)
+        if len(card.latent_shape) != 2:
+            raise ValueError('latent_shape must be [patches, entries of each], is '
+                             f'{list(card.latent_shape)}')
         tokens, width = card.latent_shape
         if self._has_pose:
             if (world.action_dim, len(card.proprioception)) != (POSE, POSE):
@@ -80,6 +83,9 @@ class JepaWm(LatentModel):
                                  f'patches, is {list(card.latent_shape)}')
         sensed = world.proprio_encoder.embed_dim if world.use_proprio and predicted else 0
         pixels = width - sensed
+        if pixels < 1:
+            raise ValueError(f'latent_shape has {width} entries a patch, and {sensed} of them are '
+                             'those of the proprioception')
         weights = torch.full((tokens, width), width / pixels)
         if sensed:
             weights[:, pixels:] = alpha * width / sensed

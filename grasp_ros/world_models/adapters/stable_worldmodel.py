@@ -134,6 +134,12 @@ class _Flat(_Upstream):
         if card.proprioception:
             raise ValueError('config takes no proprioception: leave it out of the card')
         super().__init__(card, network, network.action_encoder)
+        spec, known = card.cameras[self._camera], _picture_size(network.encoder)
+        if known and (spec.height, spec.width) != (known, known):
+            raise ValueError(
+                f'camera of {spec.width}x{spec.height} pixels, but the encoder of config was '
+                f'trained on {known}x{known}: it would take others, and see something else'
+            )
 
     def encode(self, observation: Observation) -> Tensor:
         return self.network.encode({'pixels': self._pixels(observation)})['emb'][:, 0]
@@ -141,6 +147,11 @@ class _Flat(_Upstream):
     def predict(self, context: Tensor, actions: Tensor) -> Tensor:
         blocks = self.network.action_encoder(self._blocks(actions))
         return self.network.predict(context, blocks)[:, -1]
+
+
+def _picture_size(encoder: nn.Module) -> int | None:
+    """That of :func:`_vit`; None where the encoder does not tell."""
+    return getattr(getattr(encoder, 'config', None), 'image_size', None)
 
 
 class _Split(_Upstream):
