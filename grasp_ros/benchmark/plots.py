@@ -135,6 +135,7 @@ def _feedback(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     axes = figure.subplots(len(tasks), len(names), squeeze=False)
     for task, line in zip(tasks, axes):
         for disturbance, axis in zip(names, line):
+            axis.set(xscale='log', yscale='symlog')  # first, for the margins are of the scale
             for row in rows:
                 if (row['task'], row['disturbance']) != (task, disturbance):
                     continue
@@ -150,7 +151,7 @@ def _feedback(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
             axis.axhline(0, color='0.5', lw=0.8)
             axis.grid(alpha=0.3)
             axis.set_title(f'{task}, {disturbance}', fontsize=10)
-            axis.set(xscale='log', yscale='symlog', xlabel='image to action, ms')
+            axis.set_xlabel('image to action, ms')
             ticks = (1, 2, 5, 10, 20, 50, 100)
             axis.set_xticks(ticks, map(str, ticks))
             axis.set_xlim(ticks[0], ticks[-1])
