@@ -198,6 +198,8 @@ def test_a_function_that_ends_the_program_does_not(mine):
         ('Mine.predict = lambda self, c, a: c', CardError, r'predict gives .*\(1, 1, 3\)'),
         ('Mine.predict = lambda self, c, a: c @ c', ModelError, 'first try failed: RuntimeError'),
         ('Mine.predict = lambda self, c, a: c[:, -1]', ModelError, 'first try failed'),
+        ('Mine.rollout = lambda self, c, a: c', CardError, r'rollout gives .*\(1, 2, 3\)'),
+        ('Mine.rollout_with_vjp = lambda self, c, a: (c[:, :0], None)', CardError, 'with_vjp'),
         ('Mine.cost = lambda self, s, g: (s - g).abs()', CardError, 'cost gives'),
         ('make = lambda: setattr(m := Mine(CARD), "card", {}) or m', CardError, 'is a dict, no'),
         ('make = lambda: torch.nn.Linear(1, 1)', ModelError, 'returned a Linear'),

@@ -216,6 +216,8 @@ def test_it_drives(upstream):
         ('jepa-wm', {'history': 3}, 'history 3 is more than the 2'),
         ('jepa-wm', {'action_block': 2}, 'takes 10 numbers'),
         ('jepa-wm', {'frames': 2}, 'one camera and one frame'),
+        ('jepa-wm', {'latent_shape': [GRID**2 * WIDTH]}, r'must be \[patches, entries'),
+        ('jepa-wm', {'latent_shape': [GRID**2, 4]}, 'those of the proprioception'),
         ('jepa-wm', {'proprioception': []}, 'do not agree'),
         ('jepa-wm noprop', {'proprioception': [{'name': 'x', 'unit': 'm'}]}, 'do not agree'),
     ],
