@@ -209,7 +209,7 @@ def run_episode(
         monitor = GoalMonitor(GoalConfig(tolerance=card.goal_tolerance), now_sec=0.0)
     world.reset(options={'start': task.start})
     drive = _Drive(world, conditions.disturbance)
-    kicks = np.random.default_rng(episode.seed)
+    kicks = np.random.default_rng((*episode.seed, 3))  # not the numbers that start and goal are of
     travelled, ratio, warm_ticks, claimed, false_success = 0.0, math.nan, 0, False, False
     failure = ''
     at_rest, distances, lost, busy_until_sec, stopped = [], [], 0, 0.0, ''
