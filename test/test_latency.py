@@ -117,6 +117,42 @@ def test_the_work_after_the_frame_grows_with_the_lead_and_not_with_the_horizon()
     assert work[5, 3] == work[50, 3] == work[5, 0] + 3 == work[50, 0] + 3
 
 
+@pytest.mark.parametrize(('block', 'history'), [(1, 1), (2, 2)])
+@pytest.mark.parametrize('every', [2, 3])
+def test_what_is_prepared_meets_the_frames_of_a_camera_slower_than_the_control_rate(
+    block, history, every
+):
+    plant = Cart(0.5 * PERIOD_SEC)
+    controller = make_controller(
+        CartModel(cart_card(block, history)), schedule='ahead', deadline_sec=10.0,
+        actuator_delay_sec=plant.delay_sec, image_timeout_sec=2.0,
+    )  # fmt: skip
+    record = []
+    for number in range(40 * block):
+        if number % (every * block) == 0:
+            frame = plant.frame()
+        tick = controller.step(frame, now_sec=plant.now_sec, timing=Timing(plant.delay_sec))
+        controller.prepare()
+        record.append(tick)
+        plant.step(tick.action)
+    frames = record[:: every * block]
+    assert {tick.status for tick in frames} == {TickStatus.SOLVED}
+    assert all(tick.prepare_sec > 0 for tick in frames[1:])
+    assert {tick.status for tick in record} <= {TickStatus.SOLVED, TickStatus.PREVIOUS_PLAN}
+    assert max(tick.innovation for tick in frames[1:]) < 1e-8
+    assert np.linalg.norm(plant.place - (0.7, 0.6)) < 0.01
+
+
+def test_nothing_is_prepared_after_a_safe_command():
+    plant = Cart(0.0)
+    controller = make_controller(CartModel(cart_card(1)), schedule='ahead')
+    drive(controller, plant, 3)
+    tick = controller.step(plant.frame(), now_sec=plant.now_sec + 60.0)
+    assert tick.status is TickStatus.STALE_IMAGE
+    controller.planner.solve = None  # would raise
+    controller.prepare()
+
+
 def test_lost_frames_shift_the_warm_start_and_the_forecast_by_what_really_elapsed():
     plant = Cart(3 * PERIOD_SEC)
     controller = make_controller(CartModel(cart_card(1)), actuator_delay_sec=plant.delay_sec)

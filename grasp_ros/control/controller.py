@@ -8,9 +8,9 @@ that really elapsed. Its first block, k commands, is sent in order. There are tw
 - ``after_frame``: encode the frame, solve, send. Image to action takes as long as a solve.
 - ``ahead``, the default: solve between two frames, from the latent that the model predicts for
   the next one (preparation); when the frame is there, correct the first action alone (feedback).
-  Where no preparation fits the frame that came, as after a lost one, the last plan goes on without
-  a solve, once and where there is a deadline, so that there is time to prepare the next one; else
-  the solve follows the frame.
+  Where no frame came the step after the next is prepared. Where no preparation fits the frame that
+  came, as when it comes out of step, the last plan goes on without a solve, once and where there is
+  a deadline, so that there is time to prepare the next one; else the solve follows the frame.
 
 A plan begins where its first action takes effect: the latent is rolled forward over the latency
 with the commands that were sent before (:mod:`grasp_ros.control.latency`).
@@ -108,7 +108,7 @@ class Controller:
         self._history = History(self.model.card, self.safe_action)
         self._timeline = Timeline(self.model.card.control_period_sec)
         self._sent_step = 0.0
-        self._has_kept = False
+        self._has_kept = self._drives = False
         self._sent_by: Planner | None = None
         self._last_command = self.safe_action
         self._goal_distance: float | None = None
@@ -193,6 +193,7 @@ class Controller:
             self._last_command = action if passed else self.safe_action
             followed = self.safe_action + passed * (action - self.safe_action)
         self._remember(followed, now_sec + duration_sec)
+        self._drives = tick.status.drives
         dropped, self._course.dropped = self._course.dropped, None
         return replace(tick, action=action, limited=limited, dropped=dropped)
 
@@ -203,7 +204,7 @@ class Controller:
         :param status: why
         :param detail: the same in words
         """
-        self._course.foresight = None
+        self._course.foresight, self._drives = None, False
         self._last_command = self.safe_action
         self._history.add_action(self._sent_step, self.safe_action)
         return replace(tick, action=self.safe_action, status=status, detail=detail)
@@ -217,24 +218,29 @@ class Controller:
     ) -> None:
         """Solve for the next model step before its frame comes; call it after :meth:`step`.
 
-        Does nothing in schedule ``after_frame``, and where no new plan has just been sent.
+        Does nothing in schedule ``after_frame``, where the last tick's command was not one of a
+        plan, and where the next model step has been solved for already. Without a new frame, the
+        plan goes on, the step after the present one is the next.
 
         :param budget_sec: time for it; None = no limit (fixed iterations)
         :param is_wanted: asked meanwhile; once it is False the solve is cut short
         :param effort: of the solve, where it is replayed
         """
-        course = self._course
-        step = course.begins + self.model.card.action_block
-        is_new = course.plan is not None and self._timeline.step == course.step
-        if self.config.schedule != 'ahead' or not is_new:
+        if self.config.schedule != 'ahead' or not self._drives:
             return
+        course, block, now = self._course, self.model.card.action_block, self._timeline.step
+        gone = (now - course.step) // block + 1  # blocks of the plan by then
+        due, step = course.step + gone * block, course.begins + gone * block
+        if gone > len(course.plan.actions):
+            return  # nothing is known of the step before
         if self._prepared is not None and self._prepared.step == step:
             return
         started_sec = self._clock()
-        problem = self._problem(course.ahead)
         corrects = self.config.feedback_updates > 0
-        problem = problem_ahead(
-            self.model, problem, course.plan.actions[0], awaits_frame=corrects
+        problem = replace(
+            problem_ahead(self.model, self._problem(course.ahead), course.plan.actions[:gone]),
+            tick=self._ticks + due - now,
+            awaits_frame=corrects,
         )
         warm_start, shift_steps = self._warm_start(step)
         expires_sec = None
@@ -329,13 +335,11 @@ class Controller:
         elif timing is not None:
             self._timeline.assume(timing.latency_sec)
         else:
-            timeline, waiting = self._timeline, self._prepared
-            due = self._course.step + self.model.card.action_block  # for the next plan
-            prepared = (
-                waiting is not None
-                and waiting.step == due + timeline.lead
-                and timeline.step <= due
-            )
+            timeline, prepared = self._timeline, False
+            if self._prepared is not None:
+                due = self._prepared.step - timeline.lead  # in this tick or at its block's end
+                in_blocks = (due - self._course.step) % self.model.card.action_block == 0
+                prepared = in_blocks and due >= timeline.step
             timeline.expect(
                 now_sec, delay_sec=self.config.actuator_delay_sec, prepared=prepared
             )

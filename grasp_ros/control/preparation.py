@@ -46,22 +46,15 @@ class Preparation:
 
 
 @torch.no_grad()
-def problem_ahead(
-    model: WorldModel, problem: Problem, sent: Tensor, *, awaits_frame: bool
-) -> Problem:
-    """The problem of the next model step, from the latent that the model predicts for it.
+def problem_ahead(model: WorldModel, problem: Problem, sent: Tensor) -> Problem:
+    """The problem some model steps later, from the latents that the model predicts until then.
 
     :param problem: of this model step
-    :param sent: the block that is applied in it, ``[k, A]``
-    :param awaits_frame: of the problem
+    :param sent: the blocks that are applied from it on, ``[J, k, A]``
     """
-    blocks = torch.cat((problem.past_actions, sent.unsqueeze(0)))
-    predicted = model.predict(problem.context.unsqueeze(0), blocks.unsqueeze(0))
+    blocks = torch.cat((problem.past_actions, sent))
+    predicted = model.rollout(problem.context.unsqueeze(0), blocks.unsqueeze(0))[0]
+    context, later = torch.cat((problem.context, predicted)), len(sent)
     return replace(
-        problem,
-        context=torch.cat((problem.context[1:], predicted)),
-        past_actions=blocks[1:],
-        previous_action=sent[-1],
-        tick=problem.tick + len(sent),
-        awaits_frame=awaits_frame,
+        problem, context=context[later:], past_actions=blocks[later:], previous_action=sent[-1, -1]
     )
