@@ -100,8 +100,8 @@ MPC = (
     Parameter(
         'control.unforeseen_frames', 'integer', 6, low=0, high=1000,
         meaning='Frames in a row with an innovation above `control.innovation_limit` that stop '
-        'the robot until there is another goal (covered lens, moved camera, unknown '
-        'world); 0 = never. Judged is one in each model step.',
+        'the robot until there is another goal (covered lens, unknown world, a moved '
+        'camera that the model does not bear); 0 = never. Judged is one in each model step.',
     ),
     Parameter(
         'control.frozen_frames', 'integer', 5, low=0, high=1000,
