@@ -9,8 +9,8 @@ that really elapsed. Its first block, k commands, is sent in order. There are tw
 - ``ahead``, the default: solve between two frames, from the latent that the model predicts for
   the next one (preparation); when the frame is there, correct the first action alone (feedback).
   Where no frame came the step after the next is prepared. Where no preparation fits the frame that
-  came, as when it comes out of step, the last plan goes on without a solve, once and where there is
-  a deadline, so that there is time to prepare the next one; else the solve follows the frame.
+  came, as when it comes out of step, the last plan goes on without a solve, once and where there
+  is a deadline, so that there is time to prepare the next one; else the solve follows the frame.
 
 A plan begins where its first action takes effect: the latent is rolled forward over the latency
 with the commands that were sent before (:mod:`grasp_ros.control.latency`).
