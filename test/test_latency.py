@@ -143,6 +143,22 @@ def test_what_is_prepared_meets_the_frames_of_a_camera_slower_than_the_control_r
     assert np.linalg.norm(plant.place - (0.7, 0.6)) < 0.01
 
 
+@pytest.mark.parametrize('passed', [0.3, 0.0])
+def test_what_a_gate_does_not_pass_on_is_not_prepared_for(passed):
+    plant = Cart(0.0)
+    controller = make_controller(CartModel(cart_card(1)), schedule='ahead')
+    for _ in range(4):
+        tick = controller.step(
+            plant.frame(), now_sec=plant.now_sec, timing=Timing(0.0), passed=passed
+        )
+        controller.prepare()
+        plant.step(passed * tick.action)
+        prepared = controller._prepared.problem
+        np.testing.assert_allclose(prepared.context[-1], plant.place, atol=1e-4)
+        told = tick.action if passed else np.zeros(2)
+        np.testing.assert_allclose(prepared.previous_action, told, atol=1e-6)
+
+
 def test_nothing_is_prepared_after_a_safe_command():
     plant = Cart(0.0)
     controller = make_controller(CartModel(cart_card(1)), schedule='ahead')

@@ -25,6 +25,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,6 +110,7 @@ class Controller:
         self._timeline = Timeline(self.model.card.control_period_sec)
         self._sent_step = 0.0
         self._has_kept = self._drives = False
+        self._passed = 1.0
         self._sent_by: Planner | None = None
         self._last_command = self.safe_action
         self._goal_distance: float | None = None
@@ -187,11 +189,12 @@ class Controller:
         if tick.status is TickStatus.SOLVED:
             self._timeline.add_duration(duration_sec)
         self._last_command = followed = action
+        self._passed = passed
         if passed != 1.0:
             self._course.foresight = None
             self._sight.doubt()
             self._last_command = action if passed else self.safe_action
-            followed = self.safe_action + passed * (action - self.safe_action)
+            followed = _share(passed, action, self.safe_action)
         self._remember(followed, now_sec + duration_sec)
         self._drives = tick.status.drives
         dropped, self._course.dropped = self._course.dropped, None
@@ -237,8 +240,13 @@ class Controller:
             return
         started_sec = self._clock()
         corrects = self.config.feedback_updates > 0
+        planned = course.plan.actions[:gone]
+        sent = planned
+        if self._passed != 1.0:
+            sent = _share(self._passed, planned, self._safe_action_there)
         problem = replace(
-            problem_ahead(self.model, self._problem(course.ahead), course.plan.actions[:gone]),
+            problem_ahead(self.model, self._problem(course.ahead), sent),
+            previous_action=planned[-1, -1] if self._passed else self._safe_action_there,
             tick=self._ticks + due - now,
             awaits_frame=corrects,
         )
@@ -514,3 +522,8 @@ class Controller:
     def _safe(self, status: TickStatus) -> Tick:
         self._course.foresight = None  # it was about other commands
         return Tick(action=self.safe_action, status=status, goal_distance=self._goal_distance)
+
+
+def _share(passed: float, action: Any, safe_action: Any) -> Any:
+    """What a robot does of a command of which a gate passes on a share."""
+    return safe_action + passed * (action - safe_action)

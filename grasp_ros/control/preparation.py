@@ -51,10 +51,9 @@ def problem_ahead(model: WorldModel, problem: Problem, sent: Tensor) -> Problem:
 
     :param problem: of this model step
     :param sent: the blocks that are applied from it on, ``[J, k, A]``
+    :return: the same but for the latents, and the blocks that led to them
     """
     blocks = torch.cat((problem.past_actions, sent))
     predicted = model.rollout(problem.context.unsqueeze(0), blocks.unsqueeze(0))[0]
     context, later = torch.cat((problem.context, predicted)), len(sent)
-    return replace(
-        problem, context=context[later:], past_actions=blocks[later:], previous_action=sent[-1, -1]
-    )
+    return replace(problem, context=context[later:], past_actions=blocks[later:])
