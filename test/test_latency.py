@@ -167,6 +167,10 @@ def test_nothing_is_prepared_after_a_safe_command():
     assert tick.status is TickStatus.STALE_IMAGE
     controller.planner.solve = None  # would raise
     controller.prepare()
+    controller, plant = make_controller(CartModel(cart_card(1)), schedule='ahead'), Cart(0.0)
+    controller.step(plant.frame(), now_sec=plant.now_sec)
+    controller.clear_warm_start()
+    controller.prepare()
 
 
 def test_lost_frames_shift_the_warm_start_and_the_forecast_by_what_really_elapsed():

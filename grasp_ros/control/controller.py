@@ -229,27 +229,18 @@ class Controller:
         :param is_wanted: asked meanwhile; once it is False the solve is cut short
         :param effort: of the solve, where it is replayed
         """
-        if self.config.schedule != 'ahead' or not self._drives:
+        course, block = self._course, self.model.card.action_block
+        if self.config.schedule != 'ahead' or not self._drives or course.plan is None:
             return
-        course, block, now = self._course, self.model.card.action_block, self._timeline.step
-        gone = (now - course.step) // block + 1  # blocks of the plan by then
-        due, step = course.step + gone * block, course.begins + gone * block
+        gone = (self._timeline.step - course.step) // block + 1  # blocks of the plan by then
+        step = course.begins + gone * block
         if gone > len(course.plan.actions):
             return  # nothing is known of the step before
         if self._prepared is not None and self._prepared.step == step:
             return
         started_sec = self._clock()
         corrects = self.config.feedback_updates > 0
-        planned = course.plan.actions[:gone]
-        sent = planned
-        if self._passed != 1.0:
-            sent = _share(self._passed, planned, self._safe_action_there)
-        problem = replace(
-            problem_ahead(self.model, self._problem(course.ahead), sent),
-            previous_action=planned[-1, -1] if self._passed else self._safe_action_there,
-            tick=self._ticks + due - now,
-            awaits_frame=corrects,
-        )
+        problem = self._problem_after(gone, awaits_frame=corrects)
         warm_start, shift_steps = self._warm_start(step)
         expires_sec = None
         if budget_sec is not None:  # what the feedback prepares has to fit in as well
@@ -487,6 +478,20 @@ class Controller:
             previous_action=self._on_device(self._last_command),
             safe_action=self._safe_action_there,
             tick=self._ticks,
+        )
+
+    def _problem_after(self, blocks: int, *, awaits_frame: bool) -> Problem:
+        """What is to be solved when so many blocks of the plan are over."""
+        course, still = self._course, self._safe_action_there
+        planned = sent = course.plan.actions[:blocks]
+        if self._passed != 1.0:
+            sent = _share(self._passed, planned, still)
+        due = course.step + blocks * self.model.card.action_block
+        return replace(
+            problem_ahead(self.model, self._problem(course.ahead), sent),
+            previous_action=planned[-1, -1] if self._passed else still,
+            tick=self._ticks + due - self._timeline.step,
+            awaits_frame=awaits_frame,
         )
 
     def _on_device(self, action: np.ndarray) -> Tensor:
