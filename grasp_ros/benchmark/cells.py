@@ -26,13 +26,18 @@ from grasp_ros.benchmark.lines import Lines
 from grasp_ros.benchmark.outside import configure, make_planner
 from grasp_ros.benchmark.suite import split
 from grasp_ros.control.controller import Controller, ControllerConfig
-from grasp_ros.training.episodes import Conditions, Disturbance, TickTime, run_episode
+from grasp_ros.training.episodes import (
+    WARM_UP_TICKS,
+    Conditions,
+    Disturbance,
+    TickTime,
+    run_episode,
+)
 from grasp_ros.training.evaluate import card_limits
 from grasp_ros.training.tasks import EpisodeTask, episode_tasks, world_name, world_of
 from grasp_ros.world_models import checkpoint
 from grasp_ros.world_models.base import WorldModel
 
-WARM_UP_TICKS = 4
 _LAWS = {'plan': Controller, 'gain': GainController}
 
 

@@ -92,6 +92,7 @@ class Conditions:
 
 
 IDEAL = Conditions()
+WARM_UP_TICKS = 4  # of an episode that is driven for the code alone
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,14 @@ from grasp_ros.errors import ConfigError, GraspError, SolveError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import ActionLimits
 from grasp_ros.training.camera import SHIFTS
-from grasp_ros.training.episodes import Conditions, Disturbance, Episode, TickTime, run_episode
+from grasp_ros.training.episodes import (
+    WARM_UP_TICKS,
+    Conditions,
+    Disturbance,
+    Episode,
+    TickTime,
+    run_episode,
+)
 from grasp_ros.training.statistics import bootstrap, mcnemar, percentiles, rate
 from grasp_ros.training.tasks import (
     EpisodeTask,
@@ -100,7 +107,8 @@ def evaluate(
     tasks = episode_tasks(world, episodes=episodes, seed=seed)
     if is_of_recording(model.card):  # nobody knows which places it shows
         tasks = [replace(task, held_out=False) for task in tasks]
-    run_episode(world_of(model.card, tasks[0].layout), controller, tasks[0])  # warms the code up
+    first = tasks[0]
+    run_episode(world_of(model.card, first.layout), controller, first, most_ticks=WARM_UP_TICKS)
     for index, task in enumerate(tasks):
         place = world_of(model.card, task.layout)
         results.append(run_episode(place, controller, task, conditions=conditions, watch=watch))
