@@ -16,6 +16,7 @@ from grasp_ros.control.history import History
 from grasp_ros.control.latency import look_ahead
 from grasp_ros.control.tick import COLD, TickStatus
 from grasp_ros.control.timeline import Timeline, Timing
+from grasp_ros.errors import SolveError
 from grasp_ros.planners import registry
 from grasp_ros.planners.base import Effort
 
@@ -141,6 +142,51 @@ def test_what_is_prepared_meets_the_frames_of_a_camera_slower_than_the_control_r
     assert {tick.status for tick in record} <= {TickStatus.SOLVED, TickStatus.PREVIOUS_PLAN}
     assert max(tick.innovation for tick in frames[1:]) < 1e-8
     assert np.linalg.norm(plant.place - (0.7, 0.6)) < 0.01
+
+
+def test_what_was_prepared_within_a_block_is_renewed_when_nothing_of_it_holds_any_more():
+    plant = Cart(0.0)
+    controller = make_controller(CartModel(cart_card(3)), schedule='ahead')
+    record = drive(controller, plant, 4)
+    controller.limits = replace(controller.limits)
+    record += drive(controller, plant, 3)
+    assert [tick.prepare_sec > 0 for tick in record[::3]] == [False, True, True]
+
+
+def test_a_frame_of_before_the_plan_does_not_upset_the_preparation():
+    plant = Cart(0.0)
+    controller = make_controller(CartModel(cart_card(1)), schedule='ahead')
+    goal, solve = controller.goal, controller.planner.solve
+    controller.set_goal(None)
+    late = [replace(plant.frame(), stamp_sec=n * PERIOD_SEC) for n in range(3)]
+    controller.step(late[0], now_sec=0.0)
+    controller.set_goal(goal)  # it is solved for at step 2, from the frame that was seen
+    assert controller.step(late[0], now_sec=0.2).status is TickStatus.SOLVED
+
+    def fail(*arguments):
+        raise SolveError('no way was found')
+
+    controller.planner.solve = fail
+    tick = controller.step(late[1], now_sec=0.21)
+    assert tick.status is TickStatus.PREVIOUS_PLAN
+    controller.planner.solve = solve
+    controller.prepare()
+
+
+def test_to_prepare_does_not_use_up_the_warm_start():
+    plant = Cart(0.0)
+    controller = make_controller(
+        CartModel(cart_card(1)), schedule='ahead', image_timeout_sec=10.0
+    )
+    controller.step(plant.frame(), now_sec=0.0, timing=Timing(0.0))
+    frame = plant.frame()
+    for number in range(1, 8):  # of a plan of eight
+        controller.step(frame, now_sec=number * PERIOD_SEC, timing=Timing(0.0))
+        controller.prepare()
+    late = replace(frame, stamp_sec=7 * PERIOD_SEC)
+    tick = controller.step(late, now_sec=8 * PERIOD_SEC, timing=Timing(0.0))
+    assert tick.status is TickStatus.SOLVED
+    assert (tick.shift_steps, tick.dropped) == (7, None)
 
 
 @pytest.mark.parametrize('passed', [0.3, 0.0])
@@ -343,7 +389,7 @@ def test_what_feedback_prepares_is_within_the_time_for_the_preparation():
         controller.planner.solve = solve
         plant.step(tick.action)
     # The step that is foreseen takes one prediction, and another what the feedback needs.
-    assert left == pytest.approx([0.99, 0.98, 0.98])
+    assert left == pytest.approx([0.99, 0.99, 0.98])  # once is no reason to expect it
 
 
 def test_a_run_with_real_durations_is_replayed_bit_by_bit():

@@ -249,6 +249,15 @@ def test_projected_actions_keep_bounds_and_rate_limit(sequence, previous, change
     torch.testing.assert_close(kept, mean.clamp(low, high), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize('change', [1e2, 1e6, math.inf])
+def test_a_rate_that_is_no_limit_changes_nothing(change):
+    ends = torch.full((2,), 0.3)
+    limits = ActionLimits(low=-ends, high=ends, max_change=torch.tensor([change] * 2))
+    actions = torch.rand(4, 50, 3, 2, generator=torch.Generator().manual_seed(1)) - 0.5
+    kept = limits.project(actions, torch.zeros(2))
+    torch.testing.assert_close(kept, actions.clamp(-0.3, 0.3), atol=5e-6, rtol=0)
+
+
 @settings(deadline=None, max_examples=50)
 @given(sequence=sequences)
 def test_actions_that_keep_the_limits_are_not_changed(sequence):

@@ -244,6 +244,16 @@ def test_a_picture_with_an_odd_stamp_does_not_hide_those_after_it(tmp_path, run,
     assert (compared.missing_frames, compared.same) == (0, TICKS)
 
 
+def test_a_tick_that_took_long_is_heard_of_late_and_its_frame_is_found(tmp_path, run, values):
+    told = [m for m in run[0] if m[0] == '/solver_statistics'][20]
+    topic, heard_ns, message = told
+    slow = dataclasses.replace(message, solve_sec=3.0)
+    at = next(n for n, m in enumerate(run[0]) if m is told)
+    messages = [*run[0][:at], (topic, heard_ns, slow), *run[0][at + 1 :]]
+    later = [(t, ns if n < at else ns + 3 * NS, m) for n, (t, ns, m) in enumerate(messages)]
+    assert compare(replayed(write(tmp_path / 'bag', (later,)), values)[1]).missing_frames == 0
+
+
 def test_the_command_says_it_in_words(bag, parameter_file, tmp_path):
     result = CliRunner().invoke(command, [str(bag), '--params', str(parameter_file)])
     assert result.exit_code == 0, result.output

@@ -22,7 +22,9 @@ go on with, the safe command is sent. Nothing here blocks, and nothing here know
 from __future__ import annotations
 
 import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -93,7 +95,7 @@ class Controller:
         if min(card.observer_gain) < 1:
             self._observer_gain = torch.tensor(card.observer_gain, device=model.device)
         self._clock = clock
-        self._linearise_sec = 0.0  # what it took the last time
+        self._linearise_sec = deque([0.0], maxlen=5)  # what it took, the last times
         self._goal: Tensor | None = None
         self._ticks = 0
         self._course = Course(card.action_block)
@@ -110,7 +112,7 @@ class Controller:
         self._timeline = Timeline(self.model.card.control_period_sec)
         self._sent_step = 0.0
         self._has_kept = self._drives = False
-        self._passed = 1.0
+        self._sent_tick, self._passed = 0, 1.0
         self._sent_by: Planner | None = None
         self._last_command = self.safe_action
         self._goal_distance: float | None = None
@@ -188,8 +190,8 @@ class Controller:
         duration_sec = tick.encode_sec + tick.solve_sec if timing is None else timing.duration_sec
         if tick.status is TickStatus.SOLVED:
             self._timeline.add_duration(duration_sec)
+            self._sent_tick, self._passed = self._ticks, passed
         self._last_command = followed = action
-        self._passed = passed
         if passed != 1.0:
             self._course.foresight = None
             self._sight.doubt()
@@ -222,8 +224,9 @@ class Controller:
         """Solve for the next model step before its frame comes; call it after :meth:`step`.
 
         Does nothing in schedule ``after_frame``, where the last tick's command was not one of a
-        plan, and where the next model step has been solved for already. Without a new frame, the
-        plan goes on, the step after the present one is the next.
+        plan, and where the next model step has been solved for already. Where no frame came at
+        the end of a block, the control step after the present one is the next, if another block
+        ends there: nothing is foreseen within one.
 
         :param budget_sec: time for it; None = no limit (fixed iterations)
         :param is_wanted: asked meanwhile; once it is False the solve is cut short
@@ -232,11 +235,12 @@ class Controller:
         course, block = self._course, self.model.card.action_block
         if self.config.schedule != 'ahead' or not self._drives or course.plan is None:
             return
-        gone = (self._timeline.step - course.step) // block + 1  # blocks of the plan by then
+        offset = self._timeline.step - course.step
+        gone, rest = divmod(block if offset < block else offset + 1, block)  # of the plan's blocks
+        if rest or gone >= max(2, len(course.plan.actions)):
+            return
         step = course.begins + gone * block
-        if gone > len(course.plan.actions):
-            return  # nothing is known of the step before
-        if self._prepared is not None and self._prepared.step == step:
+        if self._prepared is not None and self._is_for(step, self._prepared):
             return
         started_sec = self._clock()
         corrects = self.config.feedback_updates > 0
@@ -244,7 +248,8 @@ class Controller:
         warm_start, shift_steps = self._warm_start(step)
         expires_sec = None
         if budget_sec is not None:  # what the feedback prepares has to fit in as well
-            expires_sec = started_sec + budget_sec - corrects * self._linearise_sec
+            linearise_sec = corrects * statistics.median_low(self._linearise_sec)
+            expires_sec = started_sec + budget_sec - linearise_sec
         deadline = Deadline(
             expires_sec, clock=self._clock, is_wanted=is_wanted, replayed=effort
         )
@@ -256,7 +261,7 @@ class Controller:
         if corrects:
             solved_sec = self._clock()
             feedback = Feedback.prepare(self.model, plan, problem)
-            self._linearise_sec = self._clock() - solved_sec
+            self._linearise_sec.append(self._clock() - solved_sec)
         self._prepared = Preparation(
             step=step,
             problem=problem,
@@ -385,9 +390,7 @@ class Controller:
     def _feedback(self) -> Tick | None:
         """Correct what was prepared for this step; None where nothing that fits was."""
         prepared, self._prepared = self._prepared, None
-        if prepared is None or not prepared.fits(
-            step=self._timeline.begins, planner=self.planner, goal=self._goal, limits=self.limits
-        ):
+        if prepared is None or not self._is_for(self._timeline.begins, prepared):
             return None
         ahead, plan = self._look_ahead(), prepared.plan
         if prepared.feedback is not None:
@@ -398,6 +401,12 @@ class Controller:
             except SolveError:
                 return None
         return self._send(plan, ahead, prepared.shift_steps, prepare_sec=prepared.duration_sec)
+
+    def _is_for(self, step: float, prepared: Preparation) -> bool:
+        """Whether it was made for a plan that begins at a step, as things are now."""
+        return prepared.fits(
+            step=step, planner=self.planner, goal=self._goal, limits=self.limits
+        )
 
     def _keep(self) -> Tick | None:
         """The last plan from what is seen now, without a solve, where one would be late.
@@ -481,16 +490,18 @@ class Controller:
         )
 
     def _problem_after(self, blocks: int, *, awaits_frame: bool) -> Problem:
-        """What is to be solved when so many blocks of the plan are over."""
+        """What is to be solved when so many blocks of the plan are over.
+
+        The same in whichever tick it is asked for, so that a replay need not know in which.
+        """
         course, still = self._course, self._safe_action_there
         planned = sent = course.plan.actions[:blocks]
         if self._passed != 1.0:
             sent = _share(self._passed, planned, still)
-        due = course.step + blocks * self.model.card.action_block
         return replace(
             problem_ahead(self.model, self._problem(course.ahead), sent),
             previous_action=planned[-1, -1] if self._passed else still,
-            tick=self._ticks + due - self._timeline.step,
+            tick=self._sent_tick + blocks * self.model.card.action_block,
             awaits_frame=awaits_frame,
         )
 

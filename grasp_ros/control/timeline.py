@@ -83,7 +83,7 @@ class Timeline:
         """The control step of a new frame, by what its stamp says has elapsed.
 
         What rounding leaves over counts at the next frame, so that a camera of another rate than
-        the control rate does not make the steps run fast or slow.
+        the control rate does not make the steps run fast or slow, unless by a few per cent.
         """
         if self._stamp_sec is None:
             return 0

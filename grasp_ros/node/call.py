@@ -9,6 +9,7 @@ from grasp_ros.node.asking import ANSWER_SEC, READY_SEC, asking, wait
 # isort: split
 
 import importlib
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -24,8 +25,8 @@ def command(service: str, request_text: str) -> None:
     """Call SERVICE with REQUEST, in YAML, and print the answer.
 
     REQUEST is that of `ros2 service call`, such as '{x: 0.8, y: 0.2}' for `reset_robot`, and may
-    be left out; for a std_srvs/SetBool, such as `enable` or `excite`, true or false will do. Exits
-    with 1 when it is refused.
+    be left out; for a std_srvs/SetBool, such as `enable` or `excite`, true or false will do. Lists
+    are not taken. Exits with 1 when it is refused.
     """
     fields = _fields(request_text)
     with asking('call') as node:
@@ -81,8 +82,29 @@ def _fill(message: Any, fields: Mapping[str, Any], kind: str) -> None:
         if hasattr(present, 'get_fields_and_field_types') and isinstance(value, Mapping):
             _fill(present, value, there[name])
             continue
-        if type(present) is float and type(value) is int:
-            value = float(value)
-        if type(value) is not type(present):
-            raise click.ClickException(f'{name} of {kind} must be a {there[name]}, is {value!r}')
-        setattr(message, name, value)
+        if not isinstance(present, str | bool | int | float):
+            raise click.ClickException(f'{name} of {kind} is a {there[name]}: that is for ros2')
+        try:
+            setattr(message, name, _number(value, present, there[name]))
+        except ValueError as error:
+            raise click.ClickException(
+                f'{name} of {kind} must be a {there[name]}, is {value!r}'
+            ) from error
+
+
+def _number(value: Any, present: Any, kind: str) -> Any:
+    """A value as its field takes it; strings and truth values as they are.
+
+    :raises ValueError: when it cannot be that
+    """
+    if type(present) is float and type(value) in (int, str):
+        return float(value)  # 1e-1 is a string in YAML
+    if type(value) is not type(present):
+        raise ValueError
+    integer = re.fullmatch(r'(u?)int(\d+)', kind)
+    if integer:
+        bits = int(integer[2])
+        low, high = (0, 2**bits) if integer[1] else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+        if not low <= value < high:  # what does not fit would be sent as something else
+            raise ValueError
+    return value

@@ -14,7 +14,9 @@ import time
 
 import click
 from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
 from rclpy.node import Node
+from rclpy.task import Future
 
 from grasp_ros.action import DriveToGoalImage
 
@@ -31,6 +33,8 @@ def command(name: str, timeout_sec: float, namespace: str) -> None:
 
     As `ros2 action send_goal`: exits with 1 when the goal is not reached, and Ctrl-C cancels it.
     """
+    if not math.isfinite(timeout_sec):
+        raise click.BadParameter('a number of seconds is needed', param_hint='--timeout')
     with asking('drive', namespace) as node:
         result = _drive(node, DriveToGoalImage.Goal(goal_name=name, timeout_sec=timeout_sec))
     click.echo(result.reason)
@@ -51,15 +55,25 @@ def _drive(node: Node, goal: DriveToGoalImage.Goal) -> DriveToGoalImage.Result:
             click.echo(f'{feedback.elapsed_sec:5.1f} s  distance {feedback.goal_distance:.3g}, '
                        f'tolerance {feedback.goal_tolerance:.3g}')
 
-    sent = client.send_goal_async(goal, feedback_callback=tell)
-    wait(node, sent.done, ANSWER_SEC, f'no answer of {served} in {ANSWER_SEC:g} s')
-    handle = sent.result()
+    sent, ended, is_interrupted = client.send_goal_async(goal, feedback_callback=tell), None, False
+    no_answer = f'no answer of {served} in {ANSWER_SEC:g} s'
+    try:
+        wait(node, sent.done, ANSWER_SEC, no_answer)
+        ended = _result_of(sent.result(), served)
+        wait(node, lambda: ended.done() or not client.server_is_ready(), math.inf, '')
+    except KeyboardInterrupt:
+        is_interrupted = True
+    if is_interrupted:  # also before the goal was accepted: nobody would know that it is driven to
+        wait(node, sent.done, ANSWER_SEC, no_answer)
+        ended = ended or _result_of(sent.result(), served)
+        sent.result().cancel_goal_async()
+        wait(node, ended.done, ANSWER_SEC, 'the goal was cancelled, and no answer came')
+    if not ended.done():
+        raise click.ClickException(f'{served} is gone: the controller has ended')
+    return ended.result().result
+
+
+def _result_of(handle: ClientGoalHandle, served: str) -> Future:
     if not handle.accepted:
         raise click.ClickException(f'{served} takes no goal: the controller is not active')
-    ended = handle.get_result_async()
-    try:
-        wait(node, ended.done, math.inf, '')
-    except KeyboardInterrupt:
-        handle.cancel_goal_async()
-        wait(node, ended.done, ANSWER_SEC, 'the goal was cancelled, and no answer came')
-    return ended.result().result
+    return handle.get_result_async()

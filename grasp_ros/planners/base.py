@@ -104,7 +104,8 @@ class ActionLimits:
         if flat.shape[1] == 1:  # as in feedback: there are no neighbours
             return flat.reshape(actions.shape)
         steps = torch.arange(flat.shape[1], device=flat.device, dtype=flat.dtype)
-        slope = steps[:, None] * self.max_change
+        # No more than the whole range, or what is added and taken away again costs the digits.
+        slope = steps[:, None] * torch.minimum(self.max_change, self.high - self.low)
         lower, upper = _smallest(flat, slope), -_smallest(-flat, slope)
         return torch.clamp((lower + upper) / 2, low, high).reshape(actions.shape)
 

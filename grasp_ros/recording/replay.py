@@ -88,7 +88,9 @@ class _Frames:
         while self._next is not None and self._next.stamp_ns <= tick.heard_ns + _LATER_NS:
             self._near.append(self._next)
             self._next = next(self._messages, None)
-        while self._near and self._near[0].stamp_ns < tick.heard_ns - _EARLIER_NS:
+        duration_sec = 0.0 if tick.timing is None else tick.timing.duration_sec
+        oldest_ns = tick.heard_ns - _EARLIER_NS - int(1e9 * duration_sec)
+        while self._near and self._near[0].stamp_ns < oldest_ns:
             self._near.popleft()
         for recorded in self._near:
             if _stamp_ns(recorded.message) == tick.image_ns:
