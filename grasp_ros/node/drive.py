@@ -16,7 +16,6 @@ import click
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
 from rclpy.node import Node
-from rclpy.task import Future
 
 from grasp_ros.action import DriveToGoalImage
 
@@ -55,25 +54,22 @@ def _drive(node: Node, goal: DriveToGoalImage.Goal) -> DriveToGoalImage.Result:
             click.echo(f'{feedback.elapsed_sec:5.1f} s  distance {feedback.goal_distance:.3g}, '
                        f'tolerance {feedback.goal_tolerance:.3g}')
 
-    sent, ended, is_interrupted = client.send_goal_async(goal, feedback_callback=tell), None, False
-    no_answer = f'no answer of {served} in {ANSWER_SEC:g} s'
+    sent = client.send_goal_async(goal, feedback_callback=tell)
+
+    def accepted() -> ClientGoalHandle:
+        wait(node, sent.done, ANSWER_SEC, f'no answer of {served} in {ANSWER_SEC:g} s')
+        if not sent.result().accepted:
+            raise click.ClickException(f'{served} takes no goal: the controller is not active')
+        return sent.result()
+
     try:
-        wait(node, sent.done, ANSWER_SEC, no_answer)
-        ended = _result_of(sent.result(), served)
+        ended = accepted().get_result_async()
         wait(node, lambda: ended.done() or not client.server_is_ready(), math.inf, '')
-    except KeyboardInterrupt:
-        is_interrupted = True
-    if is_interrupted:  # also before the goal was accepted: nobody would know that it is driven to
-        wait(node, sent.done, ANSWER_SEC, no_answer)
-        ended = ended or _result_of(sent.result(), served)
-        sent.result().cancel_goal_async()
+    except KeyboardInterrupt:  # also before it was accepted, or it would be driven to unwatched
+        handle = accepted()
+        ended = handle.get_result_async()
+        handle.cancel_goal_async()
         wait(node, ended.done, ANSWER_SEC, 'the goal was cancelled, and no answer came')
     if not ended.done():
         raise click.ClickException(f'{served} is gone: the controller has ended')
     return ended.result().result
-
-
-def _result_of(handle: ClientGoalHandle, served: str) -> Future:
-    if not handle.accepted:
-        raise click.ClickException(f'{served} takes no goal: the controller is not active')
-    return handle.get_result_async()

@@ -143,13 +143,23 @@ class NodeProcess:
 
     def stop(self, number: int = signal.SIGINT, *, timeout_sec: float = STOP_SEC) -> int:
         """Ask it to end, kill it when it does not; its exit code."""
+        self.ask_to_end(number)
+        return self.end(timeout_sec)
+
+    def ask_to_end(self, number: int = signal.SIGINT) -> None:
+        """Ask it to end, without waiting until it has."""
         if self.is_running:
             self.send_signal(signal.SIGCONT)  # a stopped process takes no other signal
             self.send_signal(number)
-            try:
-                self._process.wait(timeout_sec)
-            except subprocess.TimeoutExpired:
-                self.kill()
+
+    def end(self, timeout_sec: float = STOP_SEC) -> int:
+        """Wait until it has ended, as it was asked to, and kill it when it does not; its exit
+        code.
+        """
+        try:
+            self._process.wait(timeout_sec)
+        except subprocess.TimeoutExpired:
+            self.kill()
         return self._process.returncode
 
     def kill(self) -> None:
@@ -163,14 +173,21 @@ class NodeProcess:
         return self.log.read_text(encoding='utf-8', errors='replace')
 
 
+def stop_all(processes: Sequence[NodeProcess]) -> None:
+    """Stop processes at the same time; the last one is asked first."""
+    for process in reversed(processes):
+        process.ask_to_end()
+    for process in processes:
+        process.end()
+
+
 @contextlib.contextmanager
 def stopped_at_exit(processes: Sequence[NodeProcess]) -> Iterator[None]:
-    """Stop processes at the end of the block, the last one first, whatever happens.
+    """Stop processes at the end of the block, whatever happens.
 
     :param processes: may grow inside the block
     """
     try:
         yield
     finally:
-        for process in reversed(processes):
-            process.stop()
+        stop_all(processes)

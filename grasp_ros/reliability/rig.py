@@ -31,7 +31,7 @@ from std_srvs.srv import SetBool
 from grasp_ros.action import DriveToGoalImage
 from grasp_ros.errors import GraspError
 from grasp_ros.msg import GateStatus, Plan, SolverStatistics
-from grasp_ros.node.processes import NodeProcess, environment
+from grasp_ros.node.processes import NodeProcess, environment, stop_all
 from grasp_ros.node.spin import initialised
 from grasp_ros.srv import RenderGoal, ResetRobot
 
@@ -140,8 +140,7 @@ class Rig:
 
     def close(self) -> None:
         """Stop all nodes, and listen no more."""
-        for process in reversed(self.processes.values()):
-            process.stop()
+        stop_all(list(self.processes.values()))
         self._take_what_came()
         for subscription in self._subscriptions:
             self.client.destroy_subscription(subscription)
