@@ -40,7 +40,7 @@ demo: venv
 # A thread of torch each; then what starts nodes, alone, for its times count.
 test: venv
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m 'not processes'
-	$(BIN)/python -m pytest -m processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m processes
 
 lint: venv
 	$(BIN)/ruff check .

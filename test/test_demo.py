@@ -16,8 +16,6 @@ from grasp_ros.world_models.checkpoint import resolve
 if importlib.util.find_spec('rclpy') is None:
     pytest.skip('rclpy is not installed: the demo needs ROS 2', allow_module_level=True)
 
-pytestmark = pytest.mark.processes
-
 FIELDS = {
     'goals', 'reached', 'held', 'ticks', 'deadline_misses', 'control_rate_hz', 'tick_ms',
     'image_to_action_ms', 'false_success',
@@ -33,6 +31,7 @@ def run(folder, *arguments, before=''):
     )
 
 
+@pytest.mark.processes
 def test_the_demo_drives_to_a_goal_and_leaves_numbers_and_a_picture(tmp_path):
     result = run(tmp_path, '--goals', 1, '--seed', 3)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -46,6 +45,7 @@ def test_the_demo_drives_to_a_goal_and_leaves_numbers_and_a_picture(tmp_path):
         assert picture.n_frames > 5
 
 
+@pytest.mark.processes
 def test_a_missed_goal_is_an_exit_code(tmp_path):
     # Nothing is ever within 0 m of a goal: the controller succeeds, the ground truth says no.
     never_near = 'from grasp_ros.sim import scoring; scoring.NEAR = 0.0'
@@ -61,6 +61,7 @@ def test_a_model_that_is_not_there_ends_the_demo_with_the_reason(tmp_path):
     assert 'no checkpoint' in result.stderr
 
 
+@pytest.mark.processes
 def test_a_model_that_the_controller_cannot_load_ends_the_demo_with_the_reason(tmp_path):
     model = tmp_path / 'no_weights'
     model.mkdir()

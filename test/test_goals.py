@@ -202,8 +202,6 @@ def test_where_there_is_no_ros2_the_same_is_done_by_commands(robot):
     assert grasp_ros('call', '/goals/save_goal', '{name: by command}') == (0, f'{saved}\n')
     code, output = grasp_ros('call', '/goals/save_goal', '{name: by command}')
     assert code == 1 and 'overwrite' in output
-    code, output = grasp_ros('call', '/goals/reset_robot', '{x: a}')
-    assert code == 1 and 'x of grasp_ros/srv/ResetRobot must be a double' in output, output
     code, output = grasp_ros('call', '/goals/mpc_node/change_state', '{transition: {id: 300}}')
     assert code == 1 and 'must be a uint8, is 300' in output, output
     robot.place(*LEFT)
