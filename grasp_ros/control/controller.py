@@ -8,9 +8,10 @@ that really elapsed. Its first block, k commands, is sent in order. There are tw
 - ``after_frame``: encode the frame, solve, send. Image to action takes as long as a solve.
 - ``ahead``, the default: solve between two frames, from the latent that the model predicts for
   the next one (preparation); when the frame is there, correct the first action alone (feedback).
-  Where no frame came the step after the next is prepared. Where no preparation fits the frame that
-  came, as when it comes out of step, the last plan goes on without a solve, once and where there
-  is a deadline, so that there is time to prepare the next one; else the solve follows the frame.
+  Where no frame came the next step is prepared for all the same. Where no preparation fits the
+  frame that came, as when it comes out of step, the last plan goes on without a solve, once and
+  where there is a deadline, so that there is time to prepare the next one; else the solve follows
+  the frame.
 
 A plan begins where its first action takes effect: the latent is rolled forward over the latency
 with the commands that were sent before (:mod:`grasp_ros.control.latency`).
@@ -282,14 +283,14 @@ class Controller:
             self._sight.doubt()  # whose pictures come next may be another one
             return self._safe(TickStatus.STALE_IMAGE)
         started_sec = self._clock()
-        latent, innovation, rejected, has_seen = None, None, '', False
+        latent, innovation, rejected = None, None, ''
         if self._timeline.is_new(frame.stamp_sec):
             try:
                 latent, innovation = self._perceive(frame, now_sec)
-                has_seen = True
             except ObservationError as error:
                 rejected = str(error)
-        if latent is None:
+        has_seen = latent is not None
+        if not has_seen:
             self._timeline.count_on(now_sec)
         self._expect_latency(now_sec, timing)
         encode_sec = self._clock() - started_sec
@@ -305,7 +306,7 @@ class Controller:
             if self._timeline.frame_age_sec(now_sec) > self.config.image_timeout_sec:
                 return replace(self._safe(TickStatus.STALE_IMAGE), detail=rejected)
             return self._go_on(rejected, at_end=TickStatus.STALE_IMAGE)
-        if latent is None:
+        if not has_seen:
             if self._course.plan is not None:
                 return self._go_on('no new frame', at_end=TickStatus.STALE_IMAGE)
             # A goal that came after the frame: what was seen then is enough to plan from.
