@@ -27,13 +27,12 @@ def asking(name: str, namespace: str = '') -> Iterator[Node]:
     :param name: of the node
     :param namespace: of those that are asked, with or without slashes around it
     """
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node(name, namespace=namespace.strip('/'))
-    try:
-        yield node
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    with spin.initialised([], signals=SignalHandlerOptions.NO):
+        node = rclpy.create_node(name, namespace=namespace.strip('/'))
+        try:
+            yield node
+        finally:
+            node.destroy_node()
 
 
 def wait(node: Node, condition: Callable[[], bool], limit_sec: float, failure: str) -> None:

@@ -36,9 +36,14 @@ STEADY_CLOCK = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 @contextlib.contextmanager
-def initialised(args: Sequence[str] | None = None) -> Iterator[None]:
-    """rclpy for a block; on Jazzy what ``rclpy.init`` returns cannot be used for that."""
-    rclpy.init(args=args)
+def initialised(
+    args: Sequence[str] | None = None, *, signals: SignalHandlerOptions | None = None
+) -> Iterator[None]:
+    """rclpy for a block; on Jazzy what ``rclpy.init`` returns cannot be used for that.
+
+    :param signals: which of them end it; all unless stated
+    """
+    rclpy.init(args=args, signal_handler_options=signals)
     try:
         yield
     finally:
