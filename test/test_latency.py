@@ -363,7 +363,6 @@ def test_a_plan_that_waits_for_the_end_of_its_block_is_worth_as_much():
         record.append(tick)
     assert [tick.status is TickStatus.SOLVED for tick in record] == 5 * [True, False, False, False]
     assert {tick.latency_sec for tick in record} == {0.0}
-    assert [tick.iterations > 0 for tick in record[::4]] == [True] * 5
 
 
 def test_what_feedback_prepares_is_within_the_time_for_the_preparation():
